@@ -1,0 +1,55 @@
+"""freezeviz: see your model, freeze parts of it with a click while it trains, and trust it."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from freezeviz import nn, optim
+from freezeviz.autodiff import stop_gradient
+from freezeviz.backend import device, to_numpy, use
+from freezeviz.errors import FreezevizError, FreezevizWarning, SelectorError
+from freezeviz.paths import KeyPath
+from freezeviz.random import seed
+from freezeviz.tree import tree_flatten, tree_map, tree_unflatten
+
+if TYPE_CHECKING:
+    from freezeviz import adapters, data, explore, freezing, train
+    from freezeviz.explore import summary
+    from freezeviz.freezing import Receipt, Selection, freeze, receipt, select, unfreeze
+    from freezeviz.train import Trainer
+
+__version__ = "0.1.0"
+
+# Names that are looked up when first used, to keep `import freezeviz` quick.
+_LAZY = {
+    "Receipt": "freezeviz.freezing",
+    "Selection": "freezeviz.freezing",
+    "Trainer": "freezeviz.train",
+    "adapters": "",
+    "autodiff": "",
+    "data": "",
+    "explore": "",
+    "freeze": "freezeviz.freezing",
+    "freezing": "",
+    "receipt": "freezeviz.freezing",
+    "select": "freezeviz.freezing",
+    "summary": "freezeviz.explore",
+    "train": "",
+    "unfreeze": "freezeviz.freezing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'freezeviz' has no attribute {name!r}")
+    home = _LAZY[name]
+    value = (
+        getattr(importlib.import_module(home), name)
+        if home
+        else importlib.import_module(f"freezeviz.{name}")
+    )
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

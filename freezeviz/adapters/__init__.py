@@ -1,0 +1,15 @@
+"""One small protocol for models of any framework."""
+
+from freezeviz.adapters._native import NativeAdapter
+from freezeviz.adapters._protocol import BufferInfo, LayerInfo, ModelAdapter, ParameterInfo
+from freezeviz.adapters._registry import adapt, register
+
+__all__ = [
+    "BufferInfo",
+    "LayerInfo",
+    "ModelAdapter",
+    "NativeAdapter",
+    "ParameterInfo",
+    "adapt",
+    "register",
+]

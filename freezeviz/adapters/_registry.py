@@ -1,0 +1,53 @@
+"""Which adapter a model gets."""
+
+from collections.abc import Callable
+from typing import Any
+
+from freezeviz.adapters._native import NativeAdapter
+from freezeviz.adapters._protocol import ModelAdapter
+from freezeviz.nn import Module
+
+__all__ = ["adapt", "register"]
+
+_registered: list[tuple[str, Callable[[Any], bool], Callable[[Any], ModelAdapter]]] = [
+    ("freezeviz", lambda model: isinstance(model, Module), NativeAdapter)
+]
+
+
+def register(
+    framework: str, accepts: Callable[[Any], bool], factory: Callable[[Any], ModelAdapter]
+) -> None:
+    """Add an adapter for the models of a framework.
+
+    Parameters
+    ----------
+    framework : str
+        Its name, for messages.
+    accepts : callable
+        Tells whether an object is a model of it. It must not import the framework: a model can
+        only exist where that has been imported already (look into ``sys.modules``).
+    factory : callable
+        Makes the `ModelAdapter` of a model.
+    """
+    _registered.append((framework, accepts, factory))
+
+
+def adapt(model: Any) -> ModelAdapter:
+    """Return the adapter of a model.
+
+    Raises
+    ------
+    TypeError
+        If no adapter is registered for it.
+    """
+    if isinstance(model, NativeAdapter):
+        return model
+    # The newest first, so that a registered one can stand in for a built-in one.
+    for _, accepts, factory in reversed(_registered):
+        if accepts(model):
+            return factory(model)
+    known = ", ".join(framework for framework, _, _ in _registered)
+    raise TypeError(
+        f"expected a model of {known}, got {type(model).__module__}.{type(model).__qualname__}; "
+        "freezeviz.adapters.register() adds a framework"
+    )

@@ -1,0 +1,58 @@
+"""Reverse-mode automatic differentiation over NumPy, CuPy and array-API arrays.
+
+Functions are written in plain NumPy. What is differentiated is traced; all else stays a plain
+array, runs at NumPy's own speed and leaves nothing behind.
+"""
+
+from freezeviz.autodiff import _fused as fused
+from freezeviz.autodiff import _operators
+from freezeviz.autodiff._count import Counts, count
+from freezeviz.autodiff._fused import (
+    attention,
+    batch_norm,
+    conv2d,
+    embedding,
+    gelu,
+    layer_norm,
+    linear,
+    max_pool2d,
+    softmax_cross_entropy,
+)
+from freezeviz.autodiff._grad import grad, stop_gradient, value_and_grad, vjp
+from freezeviz.autodiff._primitives import erf, logsumexp, relu, sigmoid, softmax, softplus
+from freezeviz.autodiff._tracer import FUSED, RULES, Fused, Like, Primitive, Tracer, defvjp, primitive
+
+_operators.attach()
+
+__all__ = [
+    "FUSED",
+    "RULES",
+    "Counts",
+    "Fused",
+    "Like",
+    "Primitive",
+    "Tracer",
+    "attention",
+    "batch_norm",
+    "conv2d",
+    "count",
+    "defvjp",
+    "embedding",
+    "erf",
+    "fused",
+    "gelu",
+    "grad",
+    "layer_norm",
+    "linear",
+    "logsumexp",
+    "max_pool2d",
+    "primitive",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softmax_cross_entropy",
+    "softplus",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]

@@ -1,0 +1,65 @@
+"""Counting what a computation does: nodes on tapes and matrix products.
+
+Cost is tested by counting, not by timing. Counting is off unless `count()` is active.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from freezeviz.backend import array_namespace
+
+
+class Counts(NamedTuple):
+    """What was counted.
+
+    Attributes
+    ----------
+    nodes : Counter
+        Recorded calls by the name of their primitive.
+    gemms : Counter
+        Matrix products by the shapes of their operands.
+    """
+
+    nodes: Counter[str]
+    gemms: Counter[tuple[tuple[int, ...], tuple[int, ...]]]
+
+
+_counts: ContextVar[Counts | None] = ContextVar("freezeviz_counts", default=None)
+
+
+@contextmanager
+def count() -> Iterator[Counts]:
+    """Count tape nodes and matrix products within the block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import autodiff
+    >>> with autodiff.count() as counts:
+    ...     _ = autodiff.grad(lambda w: (np.ones((2, 3)) @ w).sum())(np.ones((3, 4)))
+    >>> sum(counts.gemms.values())
+    2
+    """
+    counts = Counts(Counter(), Counter())
+    token = _counts.set(counts)
+    try:
+        yield counts
+    finally:
+        _counts.reset(token)
+
+
+def on_node(name: str) -> None:
+    counts = _counts.get()
+    if counts is not None:
+        counts.nodes[name] += 1
+
+
+def gemm(a: Any, b: Any) -> Any:
+    """Return the matrix product of plain arrays: the one place where any is computed."""
+    counts = _counts.get()
+    if counts is not None:
+        counts.gemms[(tuple(a.shape), tuple(b.shape))] += 1
+    return array_namespace(a, b).matmul(a, b)

@@ -1,0 +1,305 @@
+"""The tracer, the tape and the table of derivative rules.
+
+Reverse mode by tracing, as in HIPS/autograd: a `Tracer` stands for an array in a computation, and
+a `Primitive` that meets one writes a node to the tracer's tape. A primitive that meets plain
+arrays only is the raw function: what is not traced costs nothing and leaves nothing behind.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from freezeviz.autodiff import _count
+from freezeviz.errors import AutodiffError
+
+RULES: dict[str, "Primitive"] = {}
+FUSED: dict[str, "Fused"] = {}
+
+
+class Like(NamedTuple):
+    """Shape and dtype of an argument: what a rule may keep of it without keeping its values."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+class Node:
+    """One recorded call: its traced arguments' nodes, and what its rules asked to keep."""
+
+    __slots__ = ("__weakref__", "cotangent", "name", "parents", "pull")
+
+    def __init__(
+        self,
+        name: str,
+        parents: tuple["Node", ...],
+        pull: Callable[[Any], tuple[Any, ...]] | None,
+    ):
+        self.name = name
+        self.parents = parents
+        self.pull = pull
+        self.cotangent: Any = None
+
+
+class Tape:
+    """The nodes of one trace in the order of their creation, which is a topological order.
+
+    Traces nest (a derivative of a derivative): `level` counts how deep, and the innermost trace
+    among a primitive's arguments is the one that records.
+    """
+
+    __slots__ = ("level", "nodes")
+
+    def __init__(self, level: int):
+        self.level = level
+        self.nodes: list[Node] = []
+
+    def leaf(self, value: Any) -> "Tracer":
+        return Tracer(value, Node("leaf", (), None), self)
+
+    def record(self, name: str, parents: tuple[Node, ...], pull: Any, value: Any) -> "Tracer":
+        node = Node(name, parents, pull)
+        self.nodes.append(node)
+        _count.on_node(name)
+        return Tracer(value, node, self)
+
+    def backward(self, output: "Tracer", cotangent: Any) -> None:
+        """Push `cotangent` from `output` to the leaves; consumes the tape."""
+        output.node.cotangent = cotangent
+        while self.nodes:
+            node = self.nodes.pop()
+            g, pull = node.cotangent, node.pull
+            node.cotangent = node.pull = None  # frees what the rules kept, as early as possible
+            if g is None or pull is None:
+                continue
+            for parent, contribution in zip(node.parents, pull(g), strict=True):
+                seen = parent.cotangent
+                parent.cotangent = contribution if seen is None else seen + contribution
+
+
+class Tracer:
+    """Stands for an array while a function is being differentiated.
+
+    It has the array's `shape`, `ndim`, `size` and `dtype`, its operators and methods, and answers
+    NumPy's functions. Operators are attached in ``_operators.py``.
+    """
+
+    __slots__ = ("__weakref__", "node", "tape", "value")
+    # A CuPy array on the left of an operator defers to the one on the right by this.
+    __array_priority__ = 1000.0
+
+    def __init__(self, value: Any, node: Node, tape: Tape):
+        self.value = value
+        self.node = node
+        self.tape = tape
+
+    shape = property(lambda self: self.value.shape)
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
+    dtype = property(lambda self: self.value.dtype)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __repr__(self) -> str:
+        return f"Tracer(shape={self.shape}, dtype={self.dtype})"
+
+
+def raw(x: Any) -> Any:
+    """Return the plain array under any number of tracers."""
+    while type(x) is Tracer:
+        x = x.value
+    return x
+
+
+def _innermost(args: tuple[Any, ...]) -> Tape | None:
+    tape = None
+    for a in args:
+        # Exact type, not isinstance: this runs once per operand of every operation.
+        if type(a) is Tracer and (tape is None or a.tape.level > tape.level):
+            tape = a.tape
+    return tape
+
+
+class Primitive:
+    """A function with derivative rules, one per differentiable argument.
+
+    Parameters
+    ----------
+    fun : callable
+        The raw function. Positional parameters are arrays, keyword-only ones options; a
+        ``*args`` parameter makes it variadic.
+    """
+
+    def __init__(self, fun: Callable[..., Any], name: str):
+        self.fun = fun
+        self.name = name
+        self.__name__ = name
+        self.__doc__ = fun.__doc__
+        parameters = inspect.signature(fun).parameters.values()
+        self.arguments = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self.defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self.rules: list[tuple[Callable[..., Any], tuple[Any, ...]] | None] = []
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        tape = _innermost(args)
+        if tape is None:
+            return self.fun(*args, **options)
+        values = tuple(a.value if type(a) is Tracer and a.tape is tape else a for a in args)
+        # Values may be tracers of an outer trace: the call below records there.
+        out = self(*values, **options)
+        parents: list[Node] = []
+        pulls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        for i, a in enumerate(args):
+            if type(a) is Tracer and a.tape is tape:
+                parents.append(a.node)
+                pulls.append(self._bind(i, values, out, options))
+        return tape.record(self.name, tuple(parents), _Pull(pulls), out)
+
+    def _bind(self, i: int, values: tuple[Any, ...], out: Any, options: dict[str, Any]) -> Any:
+        rule = self.rules[0] if self.variadic else self.rules[i]
+        if rule is None:
+            raise AutodiffError(
+                f"{self.name}() has no derivative for its argument {self.arguments[i]!r}; "
+                "pass freezeviz.stop_gradient(...) of it if none is wanted"
+            )
+        fn, sources = rule
+        kept = tuple([source(i, values, out, options) for source in sources])
+        return fn, kept
+
+
+class _Pull:
+    __slots__ = ("pulls",)
+
+    def __init__(self, pulls: list[tuple[Callable[..., Any], tuple[Any, ...]]]):
+        self.pulls = pulls
+
+    def __call__(self, g: Any) -> tuple[Any, ...]:
+        return tuple([fn(g, *kept) for fn, kept in self.pulls])
+
+
+def primitive(fun: Callable[..., Any]) -> Primitive:
+    """Make a primitive of a raw function, under the function's name."""
+    return Primitive(fun, fun.__name__.strip("_"))
+
+
+def defvjp(prim: Primitive, *variadic: Callable[..., Any], **rules: Callable[..., Any]) -> None:
+    """Give a primitive its vector-Jacobian products and enter it in the table.
+
+    A rule is written like the calculus. Its first parameter is the cotangent ``g``; by the names
+    of the others it asks for what it needs, and the tape keeps exactly that:
+
+    - ``out``: the value of the call,
+    - an argument's name: the value of that argument,
+    - an argument's name + ``_like``: its shape and dtype only,
+    - an option's name: that option.
+
+    For a variadic primitive there is one rule, which may ask for ``i`` (the position of the
+    argument), ``likes`` and ``args``.
+    """
+    if prim.name in RULES:
+        raise ValueError(f"{prim.name} has its rules already")
+    if prim.variadic:
+        (fn,) = variadic
+        prim.rules = [(fn, _sources(prim, fn))]
+    else:
+        unknown = set(rules) - set(prim.arguments)
+        if variadic or unknown:
+            raise ValueError(f"{prim.name} has no arguments {sorted(unknown)}")
+        prim.rules = [
+            (rules[name], _sources(prim, rules[name])) if name in rules else None
+            for name in prim.arguments
+        ]
+    RULES[prim.name] = prim
+
+
+def _like(x: Any) -> Like:
+    return Like(x.shape, x.dtype)
+
+
+def _sources(prim: Primitive, fn: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+    _, *names = inspect.signature(fn).parameters
+    return tuple(_source(prim, name) for name in names)
+
+
+def _source(prim: Primitive, name: str) -> Callable[..., Any]:
+    if name == "out":
+        return lambda i, values, out, options: out
+    if prim.variadic and name == "i":
+        return lambda i, values, out, options: i
+    if prim.variadic and name == "args":
+        return lambda i, values, out, options: values
+    if prim.variadic and name == "likes":
+        return lambda i, values, out, options: tuple(map(_like, values))
+    if name in prim.arguments:
+        index = prim.arguments.index(name)
+        return lambda i, values, out, options: values[index]
+    if name.endswith("_like") and name[:-5] in prim.arguments:
+        index = prim.arguments.index(name[:-5])
+        return lambda i, values, out, options: _like(values[index])
+    if name in prim.defaults:
+        default = prim.defaults[name]
+        return lambda i, values, out, options: options.get(name, default)
+    raise ValueError(f"the rule of {prim.name} asks for {name!r}, which the primitive has not")
+
+
+class Fused:
+    """A primitive whose derivatives share work, with kernels of its own.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(needs, *args, **options) -> (out, residual)``, where `needs` says of each array
+        argument whether its derivative will be asked for, and `residual` is what `backward`
+        will want. If `out` is a tuple, its first entry is differentiable and the others are
+        plain by-products.
+    backward : callable
+        ``backward(g, needs, residual) -> cotangents``, one per array argument, None where
+        `needs` is false.
+    reference : callable
+        The same function composed of primitives: used under nested traces, where kernels would
+        have to be differentiated themselves, and by the tests as the kernels' oracle.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        reference: Callable[..., Any],
+    ):
+        self.name = self.__name__ = name
+        self.forward = forward
+        self.backward = backward
+        self.reference = reference
+        self.__doc__ = reference.__doc__
+        if name in FUSED:
+            raise ValueError(f"{name} is defined already")
+        FUSED[name] = self
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        tape = _innermost(args)
+        if tape is None:
+            return self.forward((False,) * len(args), *args, **options)[0]
+        values = tuple(a.value if type(a) is Tracer and a.tape is tape else a for a in args)
+        if tape.level > 1 or any(type(v) is Tracer for v in values):
+            return self.reference(*args, **options)
+        needs = tuple(type(a) is Tracer for a in args)
+        out, residual = self.forward(needs, *values, **options)
+        parents = tuple(a.node for a in args if type(a) is Tracer)
+        backward = self.backward
+
+        def pull(g: Any) -> tuple[Any, ...]:
+            # Only a pullback that was made outside of the trace that differentiates it gets
+            # here with a tracer; kernels take plain arrays only.
+            if type(g) is Tracer:
+                raise AutodiffError(
+                    f"the pullback of {self.name}() cannot be differentiated by itself; "
+                    "call vjp() within the function that is differentiated"
+                )
+            cotangents = backward(g, needs, residual)
+            return tuple([c for c, need in zip(cotangents, needs, strict=True) if need])
+
+        if type(out) is tuple:
+            return tape.record(self.name, parents, pull, out[0]), *out[1:]
+        return tape.record(self.name, parents, pull, out)

@@ -1,0 +1,44 @@
+"""Checks of inputs, with messages that name the layer and, within a model's call, its path."""
+
+from typing import Any
+
+from freezeviz.errors import ShapeError
+from freezeviz.nn import _bind
+from freezeviz.nn._module import Module
+
+
+def where(layer: Module) -> str:
+    """Return a layer's name for a message: its type, and its path while its model computes."""
+    scope = _bind.current.get()
+    path = scope.paths.get(id(layer)) if scope is not None else None
+    return f"{type(layer).__name__} {path!r}" if path else type(layer).__name__
+
+
+def last_axis(layer: Module, x: Any, name: str, size: int) -> None:
+    """Raise unless the last axis of `x` has the size that the layer expects."""
+    shape = getattr(x, "shape", None)
+    if shape is None:
+        raise ShapeError(f"{where(layer)} expects an array, got {type(x).__name__}")
+    if len(shape) == 0 or shape[-1] != size:
+        raise ShapeError(
+            f"{where(layer)} expects x of shape (..., {name}={size}), got {tuple(shape)}"
+        )
+
+
+def channels_last(layer: Module, x: Any, layout: str, channels: int | None = None) -> None:
+    """Raise unless `x` has the axes of `layout`, such as ``"batch, height, width, channels"``."""
+    shape = getattr(x, "shape", None)
+    ndim = layout.count(",") + 1
+    if shape is not None and len(shape) == ndim and channels in (None, shape[-1]):
+        return
+    wanted = layout if channels is None else layout.replace("channels", f"channels={channels}")
+    got = type(x).__name__ if shape is None else tuple(shape)
+    raise ShapeError(f"{where(layer)} expects x of shape ({wanted}), got {got}")
+
+
+def pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
+    """Return an int or a pair of ints as a pair."""
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or any(not isinstance(v, int) or v < least for v in both):
+        raise ValueError(f"{name} is an int or a pair of ints of at least {least}, got {value!r}")
+    return both

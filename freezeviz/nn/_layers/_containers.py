@@ -1,0 +1,40 @@
+"""Containers."""
+
+from collections.abc import Callable
+from typing import Any
+
+from freezeviz.nn._module import Module
+
+__all__ = ["Sequential"]
+
+
+class Sequential(Module):
+    """Calls its layers one after the other.
+
+    Parameters
+    ----------
+    *modules : Module or callable
+
+    Attributes
+    ----------
+    layers : list
+
+    Examples
+    --------
+    >>> from freezeviz import nn
+    >>> [path for path, _ in nn.Sequential(nn.Linear(4, 3), nn.ReLU()).named_parameters()]
+    ['layers.0.weight', 'layers.0.bias']
+    """
+
+    def __init__(self, *modules: Callable[..., Any]):
+        super().__init__()
+        wrong = [m for m in modules if not callable(m)]
+        if wrong:
+            raise TypeError(f"Sequential takes modules and callables, got {wrong[0]!r}")
+        self.layers = list(modules)
+
+    def __call__(self, x: Any) -> Any:
+        """Return the output of the last layer."""
+        for layer in self.layers:
+            x = layer(x)
+        return x

@@ -1,0 +1,202 @@
+"""Convolution and pooling, channels last."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from freezeviz import autodiff
+from freezeviz.errors import ShapeError
+from freezeviz.nn import init
+from freezeviz.nn._layers._checks import channels_last, pair, where
+from freezeviz.nn._module import Module
+
+__all__ = ["Conv2d", "Flatten", "MaxPool2d"]
+
+_LAYOUT = "batch, height, width, channels"
+
+
+def _fits(layer: Module, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> None:
+    for axis, size in zip((0, 1), x.shape[1:3], strict=True):
+        reach = dilation[axis] * (kernel[axis] - 1) + 1
+        if size + 2 * padding[axis] < reach:
+            raise ShapeError(
+                f"{where(layer)}: the input's {('height', 'width')[axis]} {size}, padded by "
+                f"{padding[axis]} on each side, is smaller than the kernel's reach of {reach}"
+            )
+
+
+class Conv2d(Module):
+    """Two-dimensional convolution, channels last.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size, stride, padding, dilation : int or (int, int)
+    groups : int
+    bias : bool
+    rng : numpy.random.Generator, optional
+
+    Attributes
+    ----------
+    weight : array of shape (out_channels, kernel_height, kernel_width, in_channels / groups)
+    bias : array of shape (out_channels,)
+
+    Notes
+    -----
+    Layout, arguments and initial values are those of ``mlx.nn.Conv2d``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+    ):
+        super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"Conv2d: in_channels={in_channels} and out_channels={out_channels} must both be "
+                f"divisible by groups={groups}"
+            )
+        kernel = pair("kernel_size", kernel_size, 1)
+        limit = math.sqrt(1.0 / (in_channels * kernel[0] * kernel[1]))
+        shape = (out_channels, *kernel, in_channels // groups)
+        self.weight = init.uniform(-limit, limit)(shape, rng=rng)
+        if bias:
+            self.bias = init.constant(0.0)((out_channels,), rng=rng)
+        self.stride = pair("stride", stride, 1)
+        self.padding = pair("padding", padding, 0)
+        self.dilation = pair("dilation", dilation, 1)
+        self.groups = groups
+
+    def __call__(self, x: Any) -> Any:
+        """Return the layer's output.
+
+        Parameters
+        ----------
+        x : array of shape (batch, height, width, in_channels)
+
+        Returns
+        -------
+        array of shape (batch, out_height, out_width, out_channels)
+
+        Raises
+        ------
+        ShapeError
+            If `x` has another shape, or is smaller than the kernel.
+        """
+        weight = self.weight
+        channels_last(self, x, _LAYOUT, weight.shape[3] * self.groups)
+        _fits(self, x, weight.shape[1:3], self.stride, self.padding, self.dilation)
+        return autodiff.conv2d(
+            x,
+            weight,
+            self.bias if "bias" in self else None,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+
+    def _extra_repr(self) -> str:
+        outputs, height, width, per_group = self.weight.shape
+        return (
+            f"{per_group * self.groups}, {outputs}, kernel_size={(height, width)}, "
+            f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
+            f"groups={self.groups}, bias={'bias' in self}"
+        )
+
+
+class MaxPool2d(Module):
+    """The maximum of each window, channels last.
+
+    Parameters
+    ----------
+    kernel_size : int or (int, int)
+    stride : int or (int, int), optional
+        The kernel's size by default.
+    padding : int or (int, int)
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] | None = None,
+        padding: int | tuple[int, int] = 0,
+    ):
+        super().__init__()
+        self.kernel_size = pair("kernel_size", kernel_size, 1)
+        self.stride = self.kernel_size if stride is None else pair("stride", stride, 1)
+        self.padding = pair("padding", padding, 0)
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
+            raise ValueError(
+                f"MaxPool2d: padding={self.padding} is more than half of "
+                f"kernel_size={self.kernel_size}: a window could lie in the padding alone"
+            )
+
+    def __call__(self, x: Any) -> Any:
+        """Return the maxima.
+
+        Parameters
+        ----------
+        x : array of shape (batch, height, width, channels)
+
+        Returns
+        -------
+        array of shape (batch, out_height, out_width, channels)
+
+        Raises
+        ------
+        ShapeError
+            If `x` has another shape, or is smaller than the window.
+        """
+        channels_last(self, x, _LAYOUT)
+        _fits(self, x, self.kernel_size, self.stride, self.padding, (1, 1))
+        return autodiff.max_pool2d(
+            x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding
+        )
+
+    def _extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class Flatten(Module):
+    """Makes the axes from `start_axis` to `end_axis` one.
+
+    Parameters
+    ----------
+    start_axis, end_axis : int
+    """
+
+    def __init__(self, start_axis: int = 1, end_axis: int = -1):
+        super().__init__()
+        self.start_axis = start_axis
+        self.end_axis = end_axis
+
+    def __call__(self, x: Any) -> Any:
+        """Return `x` with the axes joined.
+
+        Raises
+        ------
+        ShapeError
+            If `x` has too few axes.
+        """
+        start, end = self.start_axis, self.end_axis
+        if not -x.ndim <= start < x.ndim or not -x.ndim <= end < x.ndim:
+            raise ShapeError(
+                f"{where(self)} joins the axes {start} to {end}, got x of shape {tuple(x.shape)}"
+            )
+        start, end = start % x.ndim, end % x.ndim
+        joined = math.prod(x.shape[start : end + 1])
+        return x.reshape((*x.shape[:start], joined, *x.shape[end + 1 :]))
+
+    def _extra_repr(self) -> str:
+        return f"start_axis={self.start_axis}, end_axis={self.end_axis}"

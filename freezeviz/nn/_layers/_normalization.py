@@ -1,0 +1,161 @@
+"""Batch and layer normalisation."""
+
+import math
+from typing import Any
+
+from freezeviz import autodiff
+from freezeviz.autodiff import stop_gradient
+from freezeviz.errors import ShapeError
+from freezeviz.nn import init
+from freezeviz.nn._layers._checks import last_axis, where
+from freezeviz.nn._module import Module
+
+__all__ = ["BatchNorm", "LayerNorm"]
+
+
+class BatchNorm(Module):
+    """Normalises each channel over the batch, or by running statistics in eval mode.
+
+    Parameters
+    ----------
+    num_features : int
+        Number of channels.
+    eps : float
+    momentum : float
+        Weight of a new batch in the running statistics.
+    affine : bool
+        Scale and shift by `weight` and `bias`.
+    track_running_stats : bool
+        Without, every batch is normalised by its own statistics, in eval mode, too.
+
+    Attributes
+    ----------
+    weight, bias : array of shape (num_features,)
+    running_mean, running_var : array of shape (num_features,)
+        Buffers. Freezing does not stop them; ``freeze(hold=True)`` and ``eval()`` do.
+
+    Notes
+    -----
+    S. Ioffe, C. Szegedy: Batch Normalization. arXiv:1502.03167. Arguments are those of
+    ``mlx.nn.BatchNorm``. As in PyTorch and Lux, the batch is normalised by its biased variance
+    and the running one takes the unbiased.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ):
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        if affine:
+            self.weight = init.constant(1.0)((num_features,))
+            self.bias = init.constant(0.0)((num_features,))
+        if track_running_stats:
+            self.register_buffer("running_mean", init.constant(0.0)((num_features,)))
+            self.register_buffer("running_var", init.constant(1.0)((num_features,)))
+
+    def __call__(self, x: Any) -> Any:
+        """Return `x` normalised.
+
+        Parameters
+        ----------
+        x : array of shape (batch, ..., num_features)
+
+        Raises
+        ------
+        ShapeError
+            If the last axis is not the channels, or a training batch has a single value each.
+        """
+        last_axis(self, x, "num_features", self.num_features)
+        weight = self.weight if "weight" in self else None
+        bias = self.bias if "bias" in self else None
+        tracked = "running_mean" in self
+        if tracked and not self.training:
+            return self._by_running_statistics(x, weight, bias)
+        n = math.prod(x.shape[:-1])
+        if n < 2 and self.training:
+            raise ShapeError(
+                f"{where(self)} needs more than one value per channel to train on, got x of shape "
+                f"{tuple(x.shape)}: use a larger batch, eval() or freeze(hold=True)"
+            )
+        out, mean, var = autodiff.batch_norm(x, weight, bias, eps=self.eps)
+        if tracked:
+            m = self.momentum
+            self.running_mean = _mix(self.running_mean, mean, m)
+            self.running_var = _mix(self.running_var, var * (n / (n - 1)), m)
+        return out
+
+    def _by_running_statistics(self, x: Any, weight: Any, bias: Any) -> Any:
+        scale = 1.0 / (stop_gradient(self.running_var) + self.eps) ** 0.5
+        out = (x - self.running_mean) * scale
+        out = out if weight is None else out * weight
+        return out if bias is None else out + bias
+
+    def _extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={'weight' in self}, track_running_stats={'running_mean' in self}"
+        )
+
+
+def _mix(running: Any, new: Any, momentum: float) -> Any:
+    mixed = running * (1.0 - momentum) + new * momentum
+    return mixed if mixed.dtype == running.dtype else mixed.astype(running.dtype)
+
+
+class LayerNorm(Module):
+    """Normalises over the last axis.
+
+    Parameters
+    ----------
+    dims : int
+    eps : float
+    affine : bool
+        Scale by `weight` and shift by `bias`.
+    bias : bool
+        Whether an affine layer shifts.
+
+    Attributes
+    ----------
+    weight, bias : array of shape (dims,)
+
+    Notes
+    -----
+    J. L. Ba, J. R. Kiros, G. E. Hinton: Layer Normalization. arXiv:1607.06450. Arguments are
+    those of ``mlx.nn.LayerNorm``.
+    """
+
+    def __init__(self, dims: int, eps: float = 1e-5, affine: bool = True, bias: bool = True):
+        super().__init__()
+        self.dims = dims
+        self.eps = eps
+        if affine:
+            self.weight = init.constant(1.0)((dims,))
+            if bias:
+                self.bias = init.constant(0.0)((dims,))
+
+    def __call__(self, x: Any) -> Any:
+        """Return `x` normalised.
+
+        Parameters
+        ----------
+        x : array of shape (..., dims)
+
+        Raises
+        ------
+        ShapeError
+            If the last axis is not of size `dims`.
+        """
+        last_axis(self, x, "dims", self.dims)
+        weight = self.weight if "weight" in self else None
+        bias = self.bias if "bias" in self else None
+        return autodiff.layer_norm(x, weight, bias, eps=self.eps)
+
+    def _extra_repr(self) -> str:
+        return f"{self.dims}, eps={self.eps}, affine={'weight' in self}"

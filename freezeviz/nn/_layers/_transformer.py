@@ -1,0 +1,285 @@
+"""The transformer's encoder, decoder and their layers.
+
+Names, arguments, defaults and order of parameters are those of ``mlx.nn``. Source: A. Vaswani
+et al.: Attention Is All You Need. arXiv:1706.03762; normalisation before each part (`norm_first`)
+after R. Xiong et al.: On Layer Normalization in the Transformer Architecture. arXiv:2002.04745.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from freezeviz.nn._layers._activations import relu
+from freezeviz.nn._layers._attention import MultiHeadAttention
+from freezeviz.nn._layers._dropout import Dropout
+from freezeviz.nn._layers._linear import Linear
+from freezeviz.nn._layers._normalization import LayerNorm
+from freezeviz.nn._module import Module
+
+__all__ = [
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+]
+
+Activation = Callable[[Any], Any]
+
+
+class TransformerEncoderLayer(Module):
+    """Self-attention and a two-layer network, each with a residual connection.
+
+    Parameters
+    ----------
+    dims, num_heads : int
+    mlp_dims : int, optional
+        ``4 * dims`` by default.
+    dropout : float
+    activation : callable
+    norm_first : bool
+        Normalise before each part instead of after it.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        num_heads: int,
+        mlp_dims: int | None = None,
+        dropout: float = 0.0,
+        activation: Activation = relu,
+        norm_first: bool = True,
+    ):
+        super().__init__()
+        mlp_dims = mlp_dims or dims * 4
+        self.attention = MultiHeadAttention(dims, num_heads)
+        self.ln1 = LayerNorm(dims)
+        self.ln2 = LayerNorm(dims)
+        self.linear1 = Linear(dims, mlp_dims)
+        self.linear2 = Linear(mlp_dims, dims)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.activation = activation
+        self.norm_first = norm_first
+
+    def __call__(self, x: Any, mask: Any = None) -> Any:
+        """Return the layer's output.
+
+        Parameters
+        ----------
+        x : array of shape (batch, length, dims)
+        mask : array broadcastable to (batch, num_heads, length, length), optional
+        """
+        if self.norm_first:
+            y = self.ln1(x)
+            x = x + self.dropout1(self.attention(y, y, y, mask))
+            return x + self._mlp(self.ln2(x))
+        x = self.ln1(x + self.dropout1(self.attention(x, x, x, mask)))
+        return self.ln2(x + self._mlp(x))
+
+    def _mlp(self, x: Any) -> Any:
+        return self.linear2(self.dropout2(self.activation(self.linear1(x))))
+
+
+class TransformerEncoder(Module):
+    """A stack of encoder layers and a final normalisation.
+
+    Parameters
+    ----------
+    num_layers, dims, num_heads : int
+    mlp_dims : int, optional
+    dropout : float
+    activation : callable
+    norm_first : bool
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        dims: int,
+        num_heads: int,
+        mlp_dims: int | None = None,
+        dropout: float = 0.0,
+        activation: Activation = relu,
+        norm_first: bool = True,
+    ):
+        super().__init__()
+        self.layers = [
+            TransformerEncoderLayer(dims, num_heads, mlp_dims, dropout, activation, norm_first)
+            for _ in range(num_layers)
+        ]
+        self.ln = LayerNorm(dims)
+
+    def __call__(self, x: Any, mask: Any = None) -> Any:
+        """Return the encoder's output.
+
+        Parameters
+        ----------
+        x : array of shape (batch, length, dims)
+        mask : array broadcastable to (batch, num_heads, length, length), optional
+        """
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.ln(x)
+
+
+class TransformerDecoderLayer(Module):
+    """Self-attention, attention to the encoder's output, and a two-layer network.
+
+    Parameters
+    ----------
+    dims, num_heads : int
+    mlp_dims : int, optional
+        ``4 * dims`` by default.
+    dropout : float
+    activation : callable
+    norm_first : bool
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        num_heads: int,
+        mlp_dims: int | None = None,
+        dropout: float = 0.0,
+        activation: Activation = relu,
+        norm_first: bool = True,
+    ):
+        super().__init__()
+        mlp_dims = mlp_dims or dims * 4
+        self.self_attention = MultiHeadAttention(dims, num_heads)
+        self.cross_attention = MultiHeadAttention(dims, num_heads)
+        self.ln1 = LayerNorm(dims)
+        self.ln2 = LayerNorm(dims)
+        self.ln3 = LayerNorm(dims)
+        self.linear1 = Linear(dims, mlp_dims)
+        self.linear2 = Linear(mlp_dims, dims)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.dropout3 = Dropout(dropout)
+        self.activation = activation
+        self.norm_first = norm_first
+
+    def __call__(self, x: Any, memory: Any, x_mask: Any = None, memory_mask: Any = None) -> Any:
+        """Return the layer's output.
+
+        Parameters
+        ----------
+        x : array of shape (batch, length, dims)
+        memory : array of shape (batch, source, dims)
+        x_mask : array broadcastable to (batch, num_heads, length, length), optional
+        memory_mask : array broadcastable to (batch, num_heads, length, source), optional
+        """
+        if self.norm_first:
+            y = self.ln1(x)
+            x = x + self.dropout1(self.self_attention(y, y, y, x_mask))
+            y = self.ln2(x)
+            x = x + self.dropout2(self.cross_attention(y, memory, memory, memory_mask))
+            return x + self._mlp(self.ln3(x))
+        x = self.ln1(x + self.dropout1(self.self_attention(x, x, x, x_mask)))
+        y = self.cross_attention(x, memory, memory, memory_mask)
+        x = self.ln2(x + self.dropout2(y))
+        return self.ln3(x + self._mlp(x))
+
+    def _mlp(self, x: Any) -> Any:
+        return self.linear2(self.dropout3(self.activation(self.linear1(x))))
+
+
+class TransformerDecoder(Module):
+    """A stack of decoder layers and a final normalisation.
+
+    Parameters
+    ----------
+    num_layers, dims, num_heads : int
+    mlp_dims : int, optional
+    dropout : float
+    activation : callable
+    norm_first : bool
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        dims: int,
+        num_heads: int,
+        mlp_dims: int | None = None,
+        dropout: float = 0.0,
+        activation: Activation = relu,
+        norm_first: bool = True,
+    ):
+        super().__init__()
+        self.layers = [
+            TransformerDecoderLayer(dims, num_heads, mlp_dims, dropout, activation, norm_first)
+            for _ in range(num_layers)
+        ]
+        self.ln = LayerNorm(dims)
+
+    def __call__(self, x: Any, memory: Any, x_mask: Any = None, memory_mask: Any = None) -> Any:
+        """Return the decoder's output.
+
+        Parameters
+        ----------
+        x : array of shape (batch, length, dims)
+        memory : array of shape (batch, source, dims)
+        x_mask, memory_mask : array, optional
+        """
+        for layer in self.layers:
+            x = layer(x, memory, x_mask, memory_mask)
+        return self.ln(x)
+
+
+class Transformer(Module):
+    """An encoder and a decoder.
+
+    Parameters
+    ----------
+    dims, num_heads, num_encoder_layers, num_decoder_layers : int
+    mlp_dims : int, optional
+    dropout : float
+    activation : callable
+    custom_encoder, custom_decoder : Module, optional
+        Used instead of the standard ones.
+    norm_first : bool
+
+    Examples
+    --------
+    >>> from freezeviz import nn
+    >>> t = nn.Transformer(dims=8, num_heads=2, num_encoder_layers=1, num_decoder_layers=1)
+    >>> t.named_parameters()[0][0]
+    'encoder.layers.0.attention.query_proj.weight'
+    """
+
+    def __init__(
+        self,
+        dims: int = 512,
+        num_heads: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        mlp_dims: int | None = None,
+        dropout: float = 0.0,
+        activation: Activation = relu,
+        custom_encoder: Module | None = None,
+        custom_decoder: Module | None = None,
+        norm_first: bool = True,
+    ):
+        super().__init__()
+        rest = (dims, num_heads, mlp_dims, dropout, activation, norm_first)
+        self.encoder = custom_encoder or TransformerEncoder(num_encoder_layers, *rest)
+        self.decoder = custom_decoder or TransformerDecoder(num_decoder_layers, *rest)
+
+    def __call__(
+        self,
+        src: Any,
+        tgt: Any,
+        src_mask: Any = None,
+        tgt_mask: Any = None,
+        memory_mask: Any = None,
+    ) -> Any:
+        """Return the decoder's output for `tgt`, given `src`.
+
+        Parameters
+        ----------
+        src : array of shape (batch, source, dims)
+        tgt : array of shape (batch, length, dims)
+        src_mask, tgt_mask, memory_mask : array, optional
+        """
+        return self.decoder(tgt, self.encoder(src, src_mask), tgt_mask, memory_mask)

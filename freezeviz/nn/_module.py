@@ -1,0 +1,521 @@
+"""The base of every layer and model."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from freezeviz import backend
+from freezeviz.autodiff import Tracer, stop_gradient
+from freezeviz.backend import is_array
+from freezeviz.errors import AutodiffError, closest
+from freezeviz.nn import _bind, _freezing, _updating, _weights
+from freezeviz.nn._members import Entry, Tree, own
+from freezeviz.tree import tree_flatten
+
+__all__ = ["Module"]
+
+
+class Module:
+    """A node of a model: parameters, buffers, submodules and a computation.
+
+    Subclasses assign their parts in ``__init__`` after ``super().__init__()`` and define
+    ``__call__``:
+
+    - a public floating array is a *parameter*;
+    - an array given to `register_buffer`, or an integer or boolean array, is a *buffer*: saved
+      with the weights, never trained;
+    - a module is a *submodule*;
+    - lists and dicts of these work to any depth; tuples are not entered.
+
+    Notes
+    -----
+    The interface is MLX's ``mlx.nn.Module``. Where MLX's behaviour is a trap, this differs:
+    buffers are no parameters, a shared module is listed once, a key that matches nothing warns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> class Block(nn.Module):
+    ...     def __init__(self, dims):
+    ...         super().__init__()
+    ...         self.proj = nn.Linear(dims, dims)
+    ...         self.gain = np.ones(dims, np.float32)
+    ...
+    ...     def __call__(self, x):
+    ...         return x + np.tanh(self.proj(x)) * self.gain
+    >>> [path for path, _ in Block(4).named_parameters()]
+    ['proj.weight', 'proj.bias', 'gain']
+    """
+
+    _is_freezeviz_module = True
+    _members: dict[str, Any]
+    _buffer_names: set[str]
+    _frozen: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Module:
+        # Not in __init__: a subclass that assigns before super().__init__() works all the same.
+        self = super().__new__(cls)
+        vars(self).update(
+            _members={}, _buffer_names=set(), _frozen={}, _training=True, _held=False
+        )
+        return self
+
+    def __init__(self) -> None:
+        pass
+
+    # ------------------------------------------------------------ attributes
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for what is not in __dict__: members, which a scope may stand in for.
+        members = self.__dict__.get("_members", {})
+        scope = _bind.current.get()
+        if scope is not None:
+            bound = scope.values.get(id(self))
+            if bound is not None and name in bound:
+                return bound[name]
+        if name in members:
+            return members[name]
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}.{closest(name, members)}"
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._buffer_names:
+            self._set_buffer(name, value)
+        elif type(value) is Tracer:
+            raise AutodiffError(
+                f"{type(self).__name__}.{name} = ... would keep a traced array in the model; "
+                "assign freezeviz.stop_gradient(...) of it"
+            )
+        elif self._is_member(name, value):
+            vars(self).pop(name, None)
+            self._set_member(name, value)
+        else:
+            self._members.pop(name, None)
+            object.__setattr__(self, name, value)
+
+    @staticmethod
+    def _is_member(name: str, value: Any) -> bool:
+        if isinstance(value, Module):
+            return True
+        return name[0] != "_" and (isinstance(value, dict | list) or is_array(value))
+
+    def _set_member(self, name: str, value: Any) -> None:
+        if is_array(value):
+            value = _freezing.thawed(value)
+        self._members[name] = value
+        if is_array(value) and name in self._frozen:
+            self._frozen[name] = value
+            self._members[name] = _freezing.read_only(value)
+            return
+        for frozen in [n for n in self._frozen if n.startswith(name + ".") or n == name]:
+            # The name now stands for something else than an array: its freezing goes with it,
+            # unless the new lists and dicts have an array there, too.
+            slot = next((s for n, s, _ in own(self) if n == frozen and s is not None), None)
+            del self._frozen[frozen]
+            if slot is not None:
+                _freezing.freeze(slot)
+
+    def _set_buffer(self, name: str, value: Any) -> None:
+        scope = _bind.current.get()
+        value = stop_gradient(value)
+        if scope is not None and id(self) in scope.modules:
+            scope.set_buffer(self, name, value)
+        else:
+            self._members[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self._members:
+            object.__delattr__(self, name)
+            return
+        del self._members[name]
+        self._buffer_names.discard(name)
+        for frozen in [n for n in self._frozen if n == name or n.startswith(name + ".")]:
+            del self._frozen[frozen]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._members})
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def register_buffer(self, name: str, value: Any) -> None:
+        """Add an array that is saved with the weights but never trained.
+
+        Parameters
+        ----------
+        name : str
+        value : array or None
+            None declares the buffer without a value yet.
+        """
+        self._buffer_names.add(name)
+        self._set_buffer(name, value)
+
+    # ------------------------------------------------------------ copies and pictures
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The arrays themselves, not the read-only views of them: what is shared stays shared.
+        state = dict(vars(self))
+        state["_members"] = _updating.unfrozen_members(self)
+        state["_buffer_names"] = set(self._buffer_names)
+        state["_frozen"] = dict.fromkeys(self._frozen)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        names, self.__dict__["_frozen"] = state["_frozen"], {}
+        for name, slot, _ in list(own(self)):
+            if slot is not None and name in names:
+                _freezing.freeze(slot)
+
+    def __repr__(self) -> str:
+        lines = [
+            textwrap.indent(f"({name}): {value!r}", "  ")
+            for name, slot, value in own(self)
+            if slot is None
+        ]
+        head = f"{type(self).__name__}({self._extra_repr()}"
+        return head + ("\n" + "\n".join(lines) + "\n)" if lines else ")")
+
+    def _extra_repr(self) -> str:
+        return ""
+
+    # ------------------------------------------------------------ what is in it
+
+    def parameters(self) -> dict[str, Any]:
+        """Return all parameters, nested as the model is."""
+        return _updating.nested(self, Tree(self).parameters)
+
+    def trainable_parameters(self) -> dict[str, Any]:
+        """Return the parameters that are not frozen, nested as the model is."""
+        return _updating.nested(self, [e for e in Tree(self).parameters if not e.frozen])
+
+    def frozen_parameters(self) -> dict[str, Any]:
+        """Return the frozen parameters, nested as the model is."""
+        return _updating.nested(self, [e for e in Tree(self).parameters if e.frozen])
+
+    def buffers(self) -> dict[str, Any]:
+        """Return the buffers, nested as the model is."""
+        return _updating.nested(self, Tree(self).buffers)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Parameters and buffers, nested as the model is."""
+        tree = Tree(self)
+        return _updating.nested(self, tree.parameters + tree.buffers)
+
+    def named_parameters(self) -> list[tuple[str, Any]]:
+        """Return pairs of dotted path and parameter, in the order of assignment.
+
+        A parameter that several paths lead to is listed once, under the first.
+        """
+        return [(entry.path, entry.value) for entry in Tree(self).parameters]
+
+    def named_buffers(self) -> list[tuple[str, Any]]:
+        """Return pairs of dotted path and buffer, in the order of assignment."""
+        return [(entry.path, entry.value) for entry in Tree(self).buffers]
+
+    def named_modules(self) -> list[tuple[str, Module]]:
+        """Return pairs of dotted path and module, this one (``""``) first."""
+        return Tree(self).modules
+
+    def modules(self) -> list[Module]:
+        """Return this module and all below it, each once."""
+        return [module for _, module in Tree(self).modules]
+
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """Return the further paths of what is shared, by its first path."""
+        tree = Tree(self)
+        found = {path: tuple(others) for path, others in tree.module_aliases.items()}
+        return found | {e.path: tuple(e.aliases) for e in tree.parameters if e.aliases}
+
+    def children(self) -> dict[str, Any]:
+        """Return the direct submodules, in the lists and dicts that hold them."""
+        return self.filter_and_map(
+            self.valid_child_filter, is_leaf_fn=lambda m, k, v: isinstance(v, Module)
+        )
+
+    def leaf_modules(self) -> dict[str, Any]:
+        """Return the submodules that have none themselves, nested as the model is."""
+        return self.filter_and_map(
+            self.valid_child_filter,
+            is_leaf_fn=lambda m, k, v: (
+                isinstance(v, Module) and not tree_flatten(v.children(), is_leaf=self.is_module)
+            ),
+        )
+
+    @staticmethod
+    def is_module(value: Any) -> bool:
+        """Return whether `value` is a module."""
+        return isinstance(value, Module)
+
+    @staticmethod
+    def valid_child_filter(module: Module, key: str, value: Any) -> bool:
+        """Return whether a member can hold modules (for `filter_and_map`)."""
+        return isinstance(value, Module | dict | list)
+
+    @staticmethod
+    def valid_parameter_filter(module: Module, key: str, value: Any) -> bool:
+        """Return whether a member is or can hold parameters (for `filter_and_map`)."""
+        if key.startswith("_") or key in module._buffer_names:
+            return False
+        return isinstance(value, Module | dict | list) or is_array(value)
+
+    @staticmethod
+    def trainable_parameter_filter(module: Module, key: str, value: Any) -> bool:
+        """Return whether a member is or can hold trainable parameters (for `filter_and_map`)."""
+        return Module.valid_parameter_filter(module, key, value) and key not in module._frozen
+
+    def filter_and_map(
+        self,
+        filter_fn: Callable[[Module, str, Any], bool],
+        map_fn: Callable[[Any], Any] | None = None,
+        is_leaf_fn: Callable[[Module, str, Any], bool] | None = None,
+    ) -> dict[str, Any]:
+        """Return the members that pass a filter, recursively, in nested dicts and lists.
+
+        Parameters
+        ----------
+        filter_fn : callable
+            ``(module, name, value) -> bool``, asked for the members of each module.
+        map_fn : callable, optional
+            Applied to each leaf.
+        is_leaf_fn : callable, optional
+            ``(module, name, value) -> bool``; by default whatever is no module, dict or list.
+        """
+        return _updating.filter_and_map(self, filter_fn, map_fn, is_leaf_fn)
+
+    # ------------------------------------------------------------ freezing
+
+    def freeze(
+        self,
+        *,
+        recurse: bool = True,
+        keys: str | Iterable[str] | None = None,
+        strict: bool = False,
+        hold: bool = False,
+    ) -> Module:
+        """Freeze parameters: they get no gradient and no optimizer moves them.
+
+        Parameters
+        ----------
+        recurse : bool
+            Freeze in the submodules, too.
+        keys : str or iterable of str, optional
+            Freeze only the parameters of these names, in every module reached.
+        strict : bool
+            Raise if a key names no parameter, instead of warning.
+        hold : bool
+            Also hold the modules reached: running statistics do not move and dropout is off
+            inside them, whatever `train` is called later, until `unfreeze`.
+
+        Returns
+        -------
+        Module
+            This module.
+
+        Raises
+        ------
+        ParameterKeyError
+            With `strict`, if a key names no parameter. Nothing is frozen then.
+
+        Warns
+        -----
+        UnmatchedKeyWarning
+            Without `strict`, if a key names no parameter.
+
+        Notes
+        -----
+        Freezing acts on parameters alone: train or eval mode, dropout and running statistics
+        stay as they are without `hold`. Source: ``mlx.nn.Module.freeze``.
+
+        Examples
+        --------
+        >>> from freezeviz import nn
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).freeze()
+        >>> _ = model.layers[2].unfreeze()
+        >>> model.trainable_parameters()["layers"][2].keys()
+        dict_keys(['weight', 'bias'])
+        """
+        modules = self.modules() if recurse else [self]
+        for slot in _freezing.find(modules, _freezing.as_keys(keys), "freeze", strict):
+            _freezing.freeze(slot)
+        if hold:
+            for module in modules:
+                vars(module)["_held"] = True
+        return self
+
+    def unfreeze(
+        self,
+        *,
+        recurse: bool = True,
+        keys: str | Iterable[str] | None = None,
+        strict: bool = False,
+    ) -> Module:
+        """Make parameters trainable again; the arguments are those of `freeze`.
+
+        Without `keys`, what is held is let go, too.
+
+        Returns
+        -------
+        Module
+            This module.
+
+        Raises
+        ------
+        ParameterKeyError
+            With `strict`, if a key names no parameter. Nothing is unfrozen then.
+        """
+        modules = self.modules() if recurse else [self]
+        for slot in _freezing.find(modules, _freezing.as_keys(keys), "unfreeze", strict):
+            _freezing.unfreeze(slot)
+        if keys is None:
+            for module in modules:
+                vars(module)["_held"] = False
+        return self
+
+    @property
+    def held(self) -> bool:
+        """Whether `freeze(hold=True)` holds this module's statistics and dropout."""
+        return self._held
+
+    # ------------------------------------------------------------ mode
+
+    @property
+    def training(self) -> bool:
+        """Whether the module computes as in training: in train mode and not held."""
+        scope = _bind.current.get()
+        if scope is not None and id(self) in scope.training:
+            return scope.training[id(self)] and not self._held
+        return self._training and not self._held
+
+    def train(self, mode: bool = True) -> Module:
+        """Put the module and all below it into train mode (or eval mode) and return it."""
+        for module in self.modules():
+            vars(module)["_training"] = bool(mode)
+        return self
+
+    def eval(self) -> Module:
+        """Put the module and all below it into eval mode and return it."""
+        return self.train(False)
+
+    # ------------------------------------------------------------ new values
+
+    def update(self, parameters: Mapping[str, Any], strict: bool = True) -> Module:
+        """Give parameters (and buffers) new arrays, from a tree nested as the model is.
+
+        Parameters
+        ----------
+        parameters : nested dict and list of arrays
+            Only what is in it changes.
+        strict : bool
+            Raise for names that the model does not have, instead of passing them over.
+
+        Returns
+        -------
+        Module
+            This module.
+
+        Raises
+        ------
+        WeightsError
+            If a name is unknown or a value is no array; nothing changes then.
+        """
+        _updating.update(self, parameters, strict)
+        return self
+
+    def update_modules(self, modules: Mapping[str, Any], strict: bool = True) -> Module:
+        """Replace submodules, from a tree nested as the model is; new ones are trainable.
+
+        Raises
+        ------
+        WeightsError
+            If a name is unknown or a value is no module; nothing changes then.
+        """
+        _updating.update_modules(self, modules, strict)
+        return self
+
+    def apply(
+        self,
+        map_fn: Callable[[Any], Any],
+        filter_fn: Callable[[Module, str, Any], bool] | None = None,
+    ) -> Module:
+        """Replace each parameter by ``map_fn(parameter)`` and return this module."""
+        if filter_fn is None:
+            return self._assign({e.path: map_fn(e.value) for e in Tree(self).parameters})
+        return self.update(self.filter_and_map(filter_fn, map_fn))
+
+    def apply_to_modules(self, apply_fn: Callable[[str, Module], Any]) -> Module:
+        """Call ``apply_fn(path, module)`` for this module and all below it; return this."""
+        for path, module in self.named_modules():
+            apply_fn(path, module)
+        return self
+
+    def set_dtype(self, dtype: Any, predicate: Callable[[Any], bool] | None = None) -> Module:
+        """Cast floating parameters and buffers, frozen ones too, and return this module.
+
+        Parameters
+        ----------
+        dtype : dtype
+        predicate : callable, optional
+            Casts only arrays whose dtype it accepts.
+        """
+        _updating.set_dtype(self, dtype, predicate)
+        return self
+
+    def to(self, device: str) -> Module:
+        """Move all arrays to ``'cpu'`` or ``'gpu'`` and return this module.
+
+        Raises
+        ------
+        DeviceError
+            If the device is not there.
+        """
+        tree = Tree(self)
+        moved = {e.path: backend.to_device(e.value, device) for e in tree.parameters + tree.buffers}
+        return self._assign(moved)
+
+    def save_weights(self, path: Any) -> None:
+        """Write parameters and buffers to a ``.safetensors`` or ``.npz`` file.
+
+        Raises
+        ------
+        WeightsError
+            If the file's suffix is neither.
+        """
+        _weights.save(self, path)
+
+    def load_weights(self, weights: Any, strict: bool = True) -> Module:
+        """Read parameters and buffers from a file, or from pairs of path and array.
+
+        Parameters
+        ----------
+        weights : path, mapping, or iterable of (str, array)
+            A ``.safetensors`` or ``.npz`` file, or the arrays themselves.
+        strict : bool
+            Require exactly the model's arrays (buffers may be missing). Otherwise what is known
+            is loaded, and the rest passed over.
+
+        Returns
+        -------
+        Module
+            This module.
+
+        Raises
+        ------
+        WeightsError
+            If names or shapes do not fit, or the file is damaged; nothing changes then.
+        """
+        _weights.load(self, weights, strict)
+        return self
+
+    def _assign(self, arrays: Mapping[str, Any]) -> Module:
+        """Give arrays by first path to every slot that shares them."""
+        tree = Tree(self)
+        entries: dict[str, Entry] = {e.path: e for e in tree.parameters + tree.buffers}
+        for path, value in arrays.items():
+            _updating.put(entries[path], value)
+        return self
