@@ -19,6 +19,37 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "FreezevizError",
+    "FreezevizWarning",
+    "KeyPath",
+    "Receipt",
+    "Selection",
+    "SelectorError",
+    "Trainer",
+    "adapters",
+    "autodiff",
+    "data",
+    "device",
+    "explore",
+    "freeze",
+    "freezing",
+    "nn",
+    "optim",
+    "receipt",
+    "seed",
+    "select",
+    "stop_gradient",
+    "summary",
+    "to_numpy",
+    "train",
+    "tree_flatten",
+    "tree_map",
+    "tree_unflatten",
+    "unfreeze",
+    "use",
+]
+
 # Names that are looked up when first used, to keep `import freezeviz` quick.
 _LAZY = {
     "Receipt": "freezeviz.freezing",

@@ -1,0 +1,244 @@
+"""What all optimizers share: state by path, step counts, scheduled numbers, `update`."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from freezeviz import tree
+from freezeviz.backend import array_namespace, to_numpy
+from freezeviz.errors import ParameterKeyError, ShapeError, closest
+from freezeviz.nn._members import Tree
+from freezeviz.nn._updating import put
+
+Schedule = Callable[[int], float]
+
+
+class Optimizer:
+    """Base of all optimizers.
+
+    A subclass gives `init_single`, which fills the state of one parameter, and `apply_single`,
+    which returns its new value. Both see single arrays; paths, freezing, and data types are dealt
+    with here.
+
+    Attributes
+    ----------
+    step : int
+        Updates done so far; what schedules are called with.
+
+    Notes
+    -----
+    Differences to ``mlx.optimizers``, all of them about unfreezing in mid-run:
+
+    - State is kept in one mapping from dotted path to entry, made when a path is first updated,
+      kept while the path is frozen, and taken up again afterwards.
+    - Each entry counts its own steps, so bias correction starts where the parameter starts.
+    - Arrays are values: neither parameters, gradients nor states are ever written into.
+    - Parameters of less than 32 bits are computed, and their state is kept, in float32
+      (``eps=1e-8`` is zero in float16, and a vanishing gradient would become infinite).
+    """
+
+    def __init__(self) -> None:
+        self.step = 0
+        self._state: dict[str, dict[str, Any]] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of the parameter that an entry was made for
+        self._numbers: dict[str, float] = {}
+        self._schedules: dict[str, Schedule] = {}
+
+    # ---- what a subclass says -------------------------------------------------------------
+
+    def init_single(self, parameter: Any, state: dict[str, Any]) -> None:
+        """Fill the state of one parameter. ``state["step"]`` is there already and counts its updates."""
+
+    def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
+        """Return the new value of one parameter; put new arrays into `state`, never write into one."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to update a parameter")
+
+    # ---- numbers that may be scheduled -----------------------------------------------------
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last update; assign a number or a function of the step."""
+        return self._numbers["learning_rate"]
+
+    @learning_rate.setter
+    def learning_rate(self, value: float | Schedule) -> None:
+        self._maybe_schedule("learning_rate", value)
+
+    def _maybe_schedule(self, name: str, value: float | Schedule) -> None:
+        number = checked(name, value(self.step) if callable(value) else value)
+        self._numbers[name] = number
+        self._schedules.pop(name, None)
+        if callable(value):
+            self._schedules[name] = value
+
+    # ---- state -----------------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict[str, dict[str, Any]]:
+        """Mapping from dotted path to that parameter's entry: its ``"step"`` count and its arrays."""
+        return self._state
+
+    @state.setter
+    def state(self, value: dict[str, dict[str, Any]]) -> None:
+        self._state = value
+        self._shapes = {}
+
+    def init(self, parameters: Any) -> None:
+        """Make the state of every parameter in a tree, anew where there is one.
+
+        There is no need to call it: a path that has no state gets one at its first update.
+        """
+        for path, parameter in tree.tree_flatten(parameters):
+            self._state[path] = self._new_entry(parameter)
+            self._shapes[path] = parameter.shape
+
+    def reset(self, paths: Iterable[str] | None = None) -> None:
+        """Forget the state of some paths (of all, if None), so that they start anew."""
+        if isinstance(paths, str):
+            paths = [paths]
+        for path in list(self._state) if paths is None else list(paths):
+            self._state.pop(path, None)
+
+    def _new_entry(self, parameter: Any) -> dict[str, Any]:
+        entry: dict[str, Any] = {"step": 0}
+        self.init_single(_computed(parameter), entry)
+        return entry
+
+    def _entry_for(self, path: str, parameter: Any) -> dict[str, Any]:
+        """Return a copy of a path's entry that fits the parameter, or a new one."""
+        entry = self._state.get(path)
+        # Another shape is another array under an old name: a head that was replaced.
+        if entry is None or self._shapes.get(path, parameter.shape) != parameter.shape:
+            return self._new_entry(parameter)
+        entry = dict(entry)
+        for name, value in entry.items():
+            if hasattr(value, "shape") and type(value) is not type(parameter):
+                entry[name] = array_namespace(parameter).asarray(to_numpy(value))  # the model moved
+        return entry
+
+    # ---- updates ---------------------------------------------------------------------------
+
+    def update(self, model: Any, gradients: Any) -> None:
+        """Update the trainable parameters of a model, in place of their old arrays.
+
+        Parameters
+        ----------
+        model : nn.Module
+        gradients : tree of arrays
+            As `nn.value_and_grad` gives them. A gradient of a parameter that has been frozen since
+            is passed over: frozen parameters do not move.
+
+        Raises
+        ------
+        ParameterKeyError
+            If a gradient belongs to no parameter of the model.
+        ShapeError
+            If a gradient has another shape than its parameter.
+        """
+        # One walk over the model, not the three of trainable_parameters(), a check and update():
+        # for a small MLP those took a sixth of the whole step.
+        entries = {entry.path: entry for entry in Tree(model).parameters}
+        flat = tree.tree_flatten(gradients)
+        for path, _ in flat:
+            _check_known(path, entries)
+        flat = [(path, gradient) for path, gradient in flat if not entries[path].frozen]
+        new = self._advance(flat, {path: entries[path].value for path, _ in flat})
+        for path, value in new.items():
+            put(entries[path], value)
+
+    def apply_gradients(self, gradients: Any, parameters: Any) -> Any:
+        """Return the new values of the parameters that have a gradient, as a tree like `gradients`.
+
+        Parameters
+        ----------
+        gradients : tree of arrays
+        parameters : tree of arrays, or nn.Module
+            May hold more than `gradients`.
+
+        Raises
+        ------
+        ParameterKeyError
+            If a gradient belongs to no parameter.
+        ShapeError
+            If a gradient has another shape than its parameter.
+        """
+        if hasattr(parameters, "named_parameters"):
+            known = dict(parameters.named_parameters())
+        else:
+            known = dict(tree.tree_flatten(parameters))
+        flat = tree.tree_flatten(gradients)
+        for path, _ in flat:
+            _check_known(path, known)
+        new = self._advance(flat, known)
+        return tree.tree_map_with_path(lambda path, _: new[path], gradients)
+
+    def _advance(self, gradients: list[tuple[str, Any]], parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return new arrays by path. The optimizer moves on only if all could be computed."""
+        for path, gradient in gradients:
+            if gradient.shape != parameters[path].shape:
+                raise ShapeError(
+                    f"the gradient of {path!r} has shape {gradient.shape}, "
+                    f"the parameter {parameters[path].shape}"
+                )
+        numbers = self._numbers
+        scheduled = {n: checked(n, schedule(self.step)) for n, schedule in self._schedules.items()}
+        self._numbers = numbers | scheduled
+        new_state: dict[str, dict[str, Any]] = {}
+        new_values: dict[str, Any] = {}
+        try:
+            for path, gradient in gradients:
+                parameter = parameters[path]
+                new_state[path] = entry = self._entry_for(path, parameter)
+                entry["step"] += 1
+                new_values[path] = self._apply(gradient, parameter, entry)
+        except BaseException:
+            self._numbers = numbers
+            raise
+        self._state.update(new_state)
+        self._shapes.update((path, value.shape) for path, value in new_values.items())
+        self.step += 1
+        return new_values
+
+    def _apply(self, gradient: Any, parameter: Any, entry: dict[str, Any]) -> Any:
+        wide = _computed(parameter)
+        if gradient.dtype != wide.dtype:
+            gradient = gradient.astype(wide.dtype)
+        value = self.apply_single(gradient, wide, entry)
+        # asarray: arithmetic on 0-d arrays gives scalars.
+        return array_namespace(parameter).asarray(value, dtype=parameter.dtype)
+
+    # ---- display ---------------------------------------------------------------------------
+
+    def _options(self) -> dict[str, Any]:
+        """Return the arguments that `repr` shows, besides the learning rate."""
+        return {}
+
+    def __repr__(self) -> str:
+        options = dict(self._numbers)
+        for name in self._schedules:
+            options[name] = float("nan")
+        shown = [f"{n}=<schedule>" if n in self._schedules else f"{n}={v!r}" for n, v in options.items()]
+        shown += [f"{name}={value!r}" for name, value in self._options().items()]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _computed(parameter: Any) -> Any:
+    """Return the parameter in the data type in which it is computed."""
+    return parameter.astype("float32") if parameter.dtype.itemsize < 4 else parameter
+
+
+def _check_known(path: str, known: Iterable[str]) -> None:
+    if path not in known:
+        raise ParameterKeyError(f"there is no parameter {path!r} for this gradient.{closest(path, known)}")
+
+
+def checked(name: str, value: Any, below: float = math.inf) -> float:
+    """Return `value` as a float; raise ValueError unless it is a number from 0 up to, not including, `below`."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is a number, got {value!r}") from None
+    if not 0 <= number < below:
+        limit = "finite and not negative" if below == math.inf else f"from 0 to less than {below:g}"
+        raise ValueError(f"{name} must be {limit}, got {number!r}")
+    return number

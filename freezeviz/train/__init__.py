@@ -1,0 +1,41 @@
+"""Training that can be watched and steered: `Trainer`, its events, its history."""
+
+from freezeviz.train._background import BackgroundRun
+from freezeviz.train._drawing import draw_history
+from freezeviz.train._events import (
+    Event,
+    Failed,
+    Finished,
+    FreezeChanged,
+    LearningRateChanged,
+    NonFiniteLoss,
+    Paused,
+    Resumed,
+    RunStarted,
+    StepDone,
+    Stopped,
+    Validated,
+)
+from freezeviz.train._history import History, Mark, Span
+from freezeviz.train._trainer import Trainer
+
+__all__ = [
+    "BackgroundRun",
+    "Event",
+    "Failed",
+    "Finished",
+    "FreezeChanged",
+    "History",
+    "LearningRateChanged",
+    "Mark",
+    "NonFiniteLoss",
+    "Paused",
+    "Resumed",
+    "RunStarted",
+    "Span",
+    "StepDone",
+    "Stopped",
+    "Trainer",
+    "Validated",
+    "draw_history",
+]

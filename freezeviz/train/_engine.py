@@ -1,0 +1,117 @@
+"""One step and one validation: what is computed, without the question when and for whom."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from freezeviz import nn, random
+from freezeviz.errors import DataError
+from freezeviz.optim import Optimizer
+from freezeviz.train._batches import Batches, whole_number
+from freezeviz.train._objective import accuracy, resolve_loss
+
+
+class Outcome(NamedTuple):
+    """What a step, or a pass over some data, came to."""
+
+    loss: float
+    accuracy: float | None
+    trained: bool
+
+
+class Engine:
+    """A model with all it takes to train it. See `Trainer` for the arguments.
+
+    Everything a step draws at random follows from the seed and the number of the step, so a run
+    can be taken up at any step, and draws made elsewhere do not change it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loss: Any,
+        data: Any,
+        validation: Any,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"a Trainer trains freezeviz.nn modules, got {type(model).__name__}. Models of other "
+                "frameworks keep their own training loop; explore() and freeze() work on them."
+            )
+        if isinstance(optimizer, type) or not hasattr(optimizer, "update"):
+            raise TypeError(
+                f"optimizer is an optimizer such as optim.Adam(1e-3), got {optimizer!r}"
+            )
+        if data is None:
+            raise DataError("a Trainer needs data to train on: data=(x, y)")
+        self.model = model
+        self.optimizer = optimizer
+        self.seed = whole_number(seed, "seed", 0)
+        batch_size = whole_number(batch_size, "batch_size", 1)
+        self._loss, self._may_classify = resolve_loss(loss)
+        self.train = Batches(data, batch_size, "data", self.seed if shuffle else None)
+        self.validation = None
+        if validation is not None:
+            self.validation = Batches(validation, batch_size, "validation")
+        self._value_and_grad = nn.value_and_grad(model, self._objective)
+
+    def _objective(self, x: Any, y: Any) -> tuple[Any, Any]:
+        outputs = self.model(x)
+        return self._loss(outputs, y), outputs
+
+    def place(self) -> None:
+        """Bring the data to where the model's arrays are."""
+        for _, parameter in self.model.named_parameters()[:1]:
+            self.train.place(parameter)
+            if self.validation is not None:
+                self.validation.place(parameter)
+
+    def step(self, number: int, skip_bad: bool) -> Outcome:
+        """Make step `number`, counted from 0. With `skip_bad`, a bad loss leaves the model alone."""
+        x, y = self.train.at(number)
+        with random.using(partial(self._generator, 0, number)):
+            (loss, outputs), gradients = self._value_and_grad(x, y)
+        outcome = Outcome(float(loss), self._accuracy(outputs, y), bool(gradients))
+        if gradients and (math.isfinite(outcome.loss) or not skip_bad):
+            self.optimizer.update(self.model, gradients)
+        return outcome
+
+    def evaluate(
+        self, batches: Batches, number: int, between: Callable[[], object] = lambda: None
+    ) -> Outcome:
+        """Return the mean loss and accuracy over all samples, in the mode that the model is in.
+
+        Parameters
+        ----------
+        batches : Batches
+        number : int
+            Steps done; seeds what the model draws.
+        between : callable
+            Called after every batch.
+        """
+        total = right = 0.0
+        known = True
+        with random.using(partial(self._generator, 1, number)):
+            for x, y in batches:
+                loss, outputs = self._objective(x, y)
+                share = self._accuracy(outputs, y)
+                total += float(loss) * len(x)
+                right += (share or 0.0) * len(x)
+                known = known and share is not None
+                between()
+        n = batches.samples
+        return Outcome(total / n, right / n if known else None, False)
+
+    def _accuracy(self, outputs: Any, y: Any) -> float | None:
+        return accuracy(outputs, y) if self._may_classify else None
+
+    def _generator(self, purpose: int, number: int) -> np.random.Generator:
+        # 2**31: away from the seeds of the shuffling, which are (seed, epoch).
+        return np.random.default_rng([self.seed, 2**31 + purpose, number])

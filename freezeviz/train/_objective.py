@@ -1,0 +1,57 @@
+"""The loss by name or as a function, and the accuracy that goes with classes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from freezeviz.backend import array_namespace
+from freezeviz.errors import DataError, closest
+from freezeviz.nn import losses
+
+Loss = Callable[[Any, Any], Any]
+
+# Losses whose outputs are a score per class and whose targets are numbers of classes.
+CLASSIFYING = {"cross_entropy", "nll_loss"}
+# Losses by name that predict something else: integers in their targets are just numbers.
+_known = [name for name in losses.__all__ if callable(getattr(losses, name))]
+
+
+def resolve_loss(loss: Any) -> tuple[Loss, bool]:
+    """Return the loss as a function of outputs and targets, and whether it may be of classes.
+
+    Raises
+    ------
+    DataError
+        If there is no loss of that name.
+    TypeError
+        If it is neither a name nor a function.
+    """
+    if isinstance(loss, str):
+        if loss not in _known:
+            raise DataError(
+                f"there is no loss {loss!r} in freezeviz.nn.losses.{closest(loss, _known)} "
+                f"Known: {', '.join(_known)}."
+            )
+        named = getattr(losses, loss)
+        return lambda outputs, targets: named(outputs, targets, reduction="mean"), loss in CLASSIFYING
+    if not callable(loss):
+        raise TypeError(
+            "loss is the name of a loss, or a function (outputs, targets) -> scalar; "
+            f"got {type(loss).__name__}"
+        )
+    return loss, True
+
+
+def accuracy(outputs: Any, targets: Any) -> float | None:
+    """Return the share of samples whose highest score is that of the target.
+
+    None where the targets are no class numbers: not integers, or not of the shape of the outputs
+    without its last axis.
+    """
+    shape = getattr(outputs, "shape", ())
+    if len(shape) < 2 or shape[-1] < 2 or shape[:-1] != targets.shape:
+        return None
+    xp = array_namespace(targets)
+    if not xp.isdtype(targets.dtype, "integral"):
+        return None
+    right = array_namespace(outputs).argmax(outputs, axis=-1) == targets
+    return float(right.mean())
