@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -108,5 +109,5 @@ def _load() -> Pair:
             "the digits come with scikit-learn, which is not installed: "
             "pip install 'freezeviz[lab]', or pip install scikit-learn"
         ) from error
-    bunch = load_digits()
+    bunch: Any = load_digits()
     return bunch.images.astype(np.float32), bunch.target

@@ -31,7 +31,7 @@ class KeyPath(tuple[str, ...]):
 
     __slots__ = ()
 
-    def __new__(cls, *names: str) -> "KeyPath":
+    def __new__(cls, *names: str) -> "KeyPath":  # noqa: D102 (described in its class)
         return super().__new__(cls, (str(name) for name in names))
 
     @classmethod
@@ -120,7 +120,8 @@ def _level_regex(level: str, pattern: str) -> str:
                 raise SelectorError(f"glob {pattern!r}: '[' without ']'")
             members = level[i + 1 : end]
             negate = members.startswith("!")
-            escaped = members[negate:].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
+            # "-" makes ranges in globs, too; "--" and the like are warned about in a regex.
+            escaped = re.sub(r"[\\\[\]^&~|]", r"\\\g<0>", members[negate:]).replace("--", r"-\-")
             try:
                 re.compile(f"[{escaped}]")
             except re.error as error:

@@ -69,14 +69,15 @@ def tree_unflatten(flat: Iterable[tuple[str, Any]] | dict[str, Any]) -> Any:
     >>> tree_unflatten([("a.0", 1), ("a.2", 2), ("b", 3)])
     {'a': [1, {}, 2], 'b': 3}
     """
-    pairs = list(flat.items() if isinstance(flat, dict) else flat)
+    pairs: list[tuple[str, Any]]
+    pairs = list(flat.items() if isinstance(flat, dict) else flat)  # pyright: ignore
     if len(pairs) == 1 and pairs[0][0] == "":
         return pairs[0][1]
     root: dict[str, Any] = {}
     branches = {id(root)}
     for path, value in pairs:
         *parents, last = path.split(".")
-        node = root
+        node: Any = root
         for key in parents:
             child: Any = node.setdefault(key, {})
             if child == {} and isinstance(child, dict):
@@ -94,7 +95,8 @@ def _listify(node: Any, branches: set[int]) -> Any:
     if id(node) not in branches:
         return node
     children = {key: _listify(child, branches) for key, child in node.items()}
-    if not children or not all(key.isdecimal() for key in children):
+    # "01" is the name of something, not the index 1.
+    if not children or not all(key.isdecimal() and str(int(key)) == key for key in children):
         return children
     filled: list[Any] = [{} for _ in range(1 + max(int(key) for key in children))]
     for key, child in children.items():
@@ -122,7 +124,26 @@ def tree_map(
     >>> tree_map(lambda x, y: x + y, {"a": [1, 2]}, {"a": [10, 20]})
     {'a': [11, 22]}
     """
-    return tree_map_with_path(lambda _, *leaves: fn(*leaves), tree, *rest, is_leaf=is_leaf)
+    if is_leaf is None or not is_leaf(tree):
+        if isinstance(tree, dict):
+            return {
+                key: tree_map(fn, child, *(other[key] for other in rest), is_leaf=is_leaf)
+                for key, child in tree.items()  # pyright: ignore[reportUnknownVariableType]
+            }
+        if isinstance(tree, list | tuple):
+            children = [
+                tree_map(fn, child, *(other[i] for other in rest), is_leaf=is_leaf)
+                for i, child in enumerate(tree)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            ]
+            return _like(tree, children)  # pyright: ignore[reportUnknownArgumentType]
+    return fn(tree, *rest)
+
+
+def _like(tree: list[Any] | tuple[Any, ...], children: list[Any]) -> Any:
+    """Return children in the kind of sequence that a tree is: a list, tuple or named tuple."""
+    if isinstance(tree, list):
+        return children
+    return type(tree)(*children) if hasattr(tree, "_fields") else tuple(children)
 
 
 def tree_map_with_path(
@@ -147,8 +168,6 @@ def tree_map_with_path(
     if is_leaf is None or not is_leaf(tree):
         if isinstance(tree, dict):
             return {key: enter(key, child) for key, child in tree.items()}  # pyright: ignore[reportUnknownVariableType]
-        if isinstance(tree, list):
-            return [enter(i, child) for i, child in enumerate(tree)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        if isinstance(tree, tuple):
-            return tuple(enter(i, child) for i, child in enumerate(tree))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        if isinstance(tree, list | tuple):
+            return _like(tree, [enter(i, child) for i, child in enumerate(tree)])  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return fn(prefix, tree, *rest)

@@ -1,13 +1,15 @@
 """The adapter of freezeviz' own models."""
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from freezeviz import backend
 from freezeviz.adapters._protocol import BufferInfo, LayerInfo, ParameterInfo
 from freezeviz.errors import SelectorError, closest
-from freezeviz.nn import Module
+from freezeviz.nn import Embedding, Module
 from freezeviz.nn._freezing import freeze, unfreeze
 from freezeviz.nn._members import Entry, Tree
 
@@ -79,25 +81,7 @@ class NativeAdapter:
             for slot in entries[path].slots:
                 change(slot)
         if hold is not None:
-            self._hold(tree, {id(entries[path]) for path in wanted}, hold)
-
-    def _hold(self, tree: Tree, changed: set[int], hold: bool) -> None:
-        """Hold the modules all of whose parameters, and of all below them, were named.
-
-        A module without parameters (a Dropout) goes with the nearest above it that has some.
-        """
-        owners: dict[str, int] = {}
-        named: dict[str, int] = {}
-        for entry in tree.parameters:
-            for path in _ancestors(entry.path):
-                owners[path] = owners.get(path, 0) + 1
-                named[path] = named.get(path, 0) + (id(entry) in changed)
-        for path, module in tree.modules:
-            nearest = path
-            while nearest and nearest not in owners:
-                nearest = nearest.rpartition(".")[0]
-            if nearest in owners and owners[nearest] == named[nearest]:
-                vars(module)["_held"] = hold
+            _hold(tree, {id(entries[path]) for path in wanted}, hold)
 
     def read(self, path: str) -> np.ndarray:
         """Return a copy of a parameter or buffer on the host.
@@ -107,18 +91,60 @@ class NativeAdapter:
         SelectorError
             If the model has none of that path.
         """
+        value = _at(self.model, path)
+        if value is not None:
+            return np.array(backend.to_numpy(value))
         tree = Tree(self.model)
-        for entry in tree.parameters + tree.buffers:
-            if entry.path == path or path in entry.aliases:
-                return np.array(backend.to_numpy(entry.value))
-        known = [e.path for e in tree.parameters + tree.buffers]
+        arrays = tree.parameters + tree.buffers
+        for entry in arrays:
+            if path in (entry.path, *entry.aliases):
+                return np.array(backend.to_numpy(entry.slots[0].value))
+        known = [entry.path for entry in arrays]
         raise SelectorError(f"no array {path!r} in the model.{closest(path, known)}")
 
 
+def _at(model: Module, path: str) -> Any:
+    """Return the array that a path leads to, without walking the whole model; None if unclear."""
+    here: Any = model
+    for name in path.split("."):
+        if name.startswith("_") and isinstance(here, Module):
+            return None
+        inside = here._members if isinstance(here, Module) else here
+        if isinstance(inside, list) and name.isdecimal() and int(name) < len(inside):
+            here = inside[int(name)]
+        elif isinstance(inside, dict) and name in inside:
+            here = inside[name]
+        else:
+            return None
+    return here if backend.is_array(here) else None
+
+
+def _hold(tree: Tree, changed: set[int], hold: bool) -> None:
+    """Hold the modules all of whose parameters, and of all below them, were changed.
+
+    Or let go of those that had some changed and now have none that is frozen. A module without
+    parameters (a Dropout) goes with the nearest above it that has some.
+    """
+    below: dict[str, list[Entry]] = {"": tree.parameters}
+    for entry in tree.parameters:
+        for above in {a for path in (entry.path, *entry.aliases) for a in _ancestors(path)}:
+            below.setdefault(above, []).append(entry)
+    for path, module in tree.modules:
+        while path not in below:
+            path = path.rpartition(".")[0]
+        entries = below[path]
+        if hold:
+            meant = bool(entries) and all(id(e) in changed for e in entries)
+        else:
+            meant = any(id(e) in changed for e in entries) and not any(e.frozen for e in entries)
+        if meant:
+            vars(module)["_held"] = hold
+
+
 def _ancestors(path: str) -> list[str]:
-    """Return the paths above a path, the root's ``""`` included."""
+    """Return the paths above a path, without the root's."""
     names = path.split(".")[:-1]
-    return [".".join(names[:n]) for n in range(len(names) + 1)]
+    return [".".join(names[:n]) for n in range(1, len(names) + 1)]
 
 
 def _by_owner(entries: list[Entry]) -> dict[int, list[Entry]]:
@@ -142,7 +168,7 @@ def _parents(paths: list[str]) -> dict[str, str]:
 
 def _parameter(entry: Entry) -> ParameterInfo:
     value = entry.value
-    size = int(np.prod(value.shape))
+    size = math.prod(value.shape)
     return ParameterInfo(
         path=entry.path,
         shape=tuple(value.shape),
@@ -159,13 +185,9 @@ def _buffer(entry: Entry) -> BufferInfo:
 
 
 def _detail(module: Module) -> str:
-    weight = vars(module)["_members"].get("weight")
-    if getattr(weight, "ndim", 0) >= 2:
-        return f"{weight.shape[-1]} → {weight.shape[0]}" if weight.ndim == 2 else _kernel(weight)
-    return module._extra_repr()
-
-
-def _kernel(weight) -> str:
-    inner = "×".join(map(str, weight.shape[1:-1]))
-    return f"{weight.shape[-1]} → {weight.shape[0]}, {inner}"
-
+    weight: Any = module._members.get("weight")
+    if isinstance(module, Embedding) or getattr(weight, "ndim", 0) < 2:
+        return module._extra_repr()
+    kernel = "×".join(map(str, weight.shape[1:-1]))
+    inputs = weight.shape[-1] * vars(module).get("groups", 1)
+    return f"{inputs} → {weight.shape[0]}{', ' if kernel else ''}{kernel}"

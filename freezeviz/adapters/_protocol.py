@@ -80,7 +80,7 @@ class LayerInfo:
     def walk(self) -> Iterator["LayerInfo"]:
         """Yield this layer and all below it, depth first."""
         # Not recursive: a generator per level makes deep models quadratic.
-        stack = [self]
+        stack: list[LayerInfo] = [self]
         while stack:
             layer = stack.pop()
             yield layer
@@ -117,8 +117,9 @@ class ModelAdapter(Protocol):
     def set_frozen(self, paths: Iterable[str], frozen: bool, hold: bool | None = None) -> None:
         """Freeze or unfreeze parameters by path.
 
-        With `hold` given, the layers whose parameters are all among the paths are held (True)
-        or let go (False).
+        With `hold` true, the layers whose parameters, and of all below them, are all among the
+        paths are held; with false, those that have some among them and none frozen any more are
+        let go. A layer without parameters goes with the nearest above it that has some.
         """
         ...
 

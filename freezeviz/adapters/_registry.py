@@ -16,8 +16,8 @@ _registered: list[tuple[str, Callable[[Any], bool], Callable[[Any], ModelAdapter
 
 def register(
     framework: str, accepts: Callable[[Any], bool], factory: Callable[[Any], ModelAdapter]
-) -> None:
-    """Add an adapter for the models of a framework.
+) -> Callable[[], None]:
+    """Add an adapter for the models of a framework, and return a function that takes it back.
 
     Parameters
     ----------
@@ -29,7 +29,14 @@ def register(
     factory : callable
         Makes the `ModelAdapter` of a model.
     """
-    _registered.append((framework, accepts, factory))
+    entry = (framework, accepts, factory)
+    _registered.append(entry)
+
+    def unregister() -> None:
+        if entry in _registered:
+            _registered.remove(entry)
+
+    return unregister
 
 
 def adapt(model: Any) -> ModelAdapter:

@@ -18,9 +18,10 @@ from freezeviz.autodiff._fused import (
     max_pool2d,
     softmax_cross_entropy,
 )
+from freezeviz.autodiff._fused._base import FUSED, Fused
 from freezeviz.autodiff._grad import grad, stop_gradient, value_and_grad, vjp
 from freezeviz.autodiff._primitives import erf, logsumexp, relu, sigmoid, softmax, softplus
-from freezeviz.autodiff._tracer import FUSED, RULES, Fused, Like, Primitive, Tracer, defvjp, primitive
+from freezeviz.autodiff._tracer import RULES, Like, Primitive, Tracer, defvjp, primitive
 
 _operators.attach()
 

@@ -1,16 +1,19 @@
-"""NumPy-shaped functions composed of primitives: what the tracer's methods and NumPy's names call."""
+"""NumPy-shaped functions of primitives: what the tracer's methods and NumPy's names call."""
 
 from __future__ import annotations
 
 import builtins
+import inspect
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from freezeviz.autodiff import _primitives as p
-from freezeviz.autodiff._tracer import raw
+from freezeviz.autodiff._tracer import Tracer, raw
 from freezeviz.backend import array_namespace
 from freezeviz.errors import AutodiffError
 
@@ -20,18 +23,68 @@ Axis = int | tuple[int, ...] | None
 def _axis(axis: Any) -> Axis:
     if axis is None or isinstance(axis, int):
         return axis
-    return int(axis) if hasattr(axis, "__index__") else tuple(int(a) for a in axis)
+    return operator.index(axis) if hasattr(axis, "__index__") else tuple(map(operator.index, axis))
 
 
-def _no_out(out: Any, where: Any = None) -> None:
-    if out is not None or where is not None:
-        raise AutodiffError("out= and where= write into arrays, which a gradient cannot follow")
+def _no_out(out: Any) -> None:
+    if out is not None:
+        raise AutodiffError("out= writes into an array, which a gradient cannot follow")
+
+
+def checked(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `fn` with an error of ours for an option of NumPy's `name` that it does not take."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return fn(*args, **kwargs)
+        except TypeError:
+            # Looked at only when something went wrong: binding takes longer than a small sum.
+            unknown = set(kwargs) - set(inspect.signature(fn).parameters)
+            if not unknown:
+                raise
+        options = ", ".join(f"{option}=" for option in sorted(unknown))
+        raise AutodiffError(f"np.{name} with {options} cannot be differentiated")
+
+    return call
 
 
 def sum(x, axis=None, dtype=None, out=None, keepdims=False):
     _no_out(out)
-    total = p.sum_(x, axis=_axis(axis), keepdims=bool(keepdims))
-    return total if dtype is None else p.astype(total, dtype=np.dtype(dtype))
+    dtype = _dtype(dtype)
+    if dtype is not None and not array_namespace(raw(x)).isdtype(dtype, "real floating"):
+        raise AutodiffError(f"a sum in {dtype} has no gradient, only one in a floating dtype")
+    return p.sum_(x, axis=_axis(axis), keepdims=bool(keepdims), dtype=dtype)
+
+
+def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True, device=None):
+    dtype, xp = _dtype(dtype), array_namespace(raw(x))
+    if xp.isdtype(dtype, "real floating"):
+        return x if x.dtype == dtype else p.astype(x, dtype=dtype)
+    if xp.isdtype(dtype, "complex floating"):
+        raise AutodiffError(f"a traced array cannot become {dtype}: only real ones have gradients")
+    # Whole numbers and truth values are piecewise constant in x.
+    return xp.astype(raw(x), dtype)
+
+
+def _dtype(dtype: Any) -> Any:
+    return np.dtype(dtype) if isinstance(dtype, str | type) else dtype
+
+
+def _cast(x: Any, dtype: Any) -> Any:
+    return x if dtype is None else astype(x, dtype)
+
+
+def _wide(x: Any, dtype: Any) -> Any:
+    # As NumPy computes means, to the bit: half precision is summed in single.
+    return np.float32 if dtype is None and getattr(x.dtype, "itemsize", 0) == 2 else dtype
+
+
+def arrays(*args: Any) -> tuple[Any, ...]:
+    """Return the arguments with lists as arrays; scalars stay as they are."""
+    if not any(isinstance(a, list | tuple) for a in args):
+        return args
+    xp = array_namespace(*[raw(a) for a in args if not isinstance(a, list | tuple)])
+    return tuple(xp.asarray(a) if isinstance(a, list | tuple) else a for a in args)
 
 
 def _count(shape: Sequence[int], axis: Axis) -> int:
@@ -44,19 +97,20 @@ def mean(x, axis=None, dtype=None, out=None, keepdims=False):
     n = _count(x.shape, _axis(axis))
     if n == 0:
         raise ValueError(f"mean over nothing: an array of shape {tuple(x.shape)} along axis {axis}")
-    return sum(x, axis, dtype, out, keepdims) * (1.0 / n)
+    result = sum(x, axis, _wide(x, dtype), out, keepdims) / n
+    return _cast(result, x.dtype) if dtype is None else result
 
 
 def var(x, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, correction=None):
     _no_out(out)
     ddof = ddof if correction is None else correction
-    centred = x - mean(x, axis, keepdims=True)
-    n = _count(x.shape, _axis(axis)) - ddof
-    return sum(p.square(centred), axis, dtype, None, keepdims) * (1.0 / n)
+    n = _count(x.shape, _axis(axis))
+    centred = x - sum(x, axis, dtype, keepdims=True) / n
+    return sum(p.square(centred), axis, dtype, keepdims=keepdims) / builtins.max(n - ddof, 0)
 
 
 def std(x, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, correction=None):
-    return p.sqrt(var(x, axis, dtype, out, ddof, keepdims, correction=correction))
+    return p.root(var(x, axis, dtype, out, ddof, keepdims, correction=correction))
 
 
 def max(x, axis=None, out=None, keepdims=False):
@@ -69,12 +123,37 @@ def min(x, axis=None, out=None, keepdims=False):
     return p.min_(x, axis=_axis(axis), keepdims=bool(keepdims))
 
 
+# A NaN, and nothing else, is not equal to itself.
+
+
+def fmax(x, y):
+    return p.where(p.unequal(y, y), x, p.where(p.unequal(x, x), y, p.maximum(x, y)))
+
+
+def fmin(x, y):
+    return p.where(p.unequal(y, y), x, p.where(p.unequal(x, x), y, p.minimum(x, y)))
+
+
+def float_power(x, y):
+    double = array_namespace(raw(x), raw(y)).float64
+    return p.power(*[astype(a, double) if hasattr(a, "dtype") else a for a in (x, y)])
+
+
+def power(x, y):
+    """Return what the operator ``**`` does, which NumPy computes by another function for some."""
+    if type(y) in (int, float) and y in _POWERS:
+        return _POWERS[y](x)
+    return p.power(x, y)
+
+
+_POWERS: dict[float, Any] = {-1: p.reciprocal, 0.5: p.sqrt, 1: lambda x: x, 2: p.square}
+
+
 def cumsum(x, axis=None, dtype=None, out=None):
     _no_out(out)
-    if axis is None:
+    if axis is None or x.ndim == 0:
         x, axis = reshape(x, -1), 0
-    total = p.cumsum(x, axis=axis % x.ndim)
-    return total if dtype is None else p.astype(total, dtype=np.dtype(dtype))
+    return p.cumsum(_cast(x, dtype), axis=normalize_axis_index(axis, x.ndim))
 
 
 def reshape(x, *shape, order="C", **kwargs):
@@ -82,7 +161,11 @@ def reshape(x, *shape, order="C", **kwargs):
     if order != "C":
         raise AutodiffError(f"reshape with order={order!r} is not supported, only 'C'")
     wanted = shape[0] if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
-    return p.reshape(x, shape=tuple(int(n) for n in wanted))
+    return p.reshape(x, shape=tuple(map(operator.index, wanted)))
+
+
+def np_reshape(x, shape, order="C", *, copy=None):
+    return reshape(x, shape, order=order)
 
 
 def ravel(x, order="C"):
@@ -90,10 +173,14 @@ def ravel(x, order="C"):
 
 
 def transpose(x, *axes):
-    order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+    order = axes[0] if len(axes) == 1 and not hasattr(axes[0], "__index__") else axes
     if order is None or order == ():
         order = range(x.ndim - 1, -1, -1)
-    return p.transpose(x, axes=tuple(int(a) % x.ndim for a in order))
+    return p.transpose(x, axes=normalize_axis_tuple(tuple(order), x.ndim))
+
+
+def np_transpose(x, axes=None):
+    return transpose(x, axes)
 
 
 def swapaxes(x, axis1, axis2):
@@ -103,19 +190,17 @@ def swapaxes(x, axis1, axis2):
 
 
 def moveaxis(x, source, destination):
-    sources = [source] if isinstance(source, int) else list(source)
-    targets = [destination] if isinstance(destination, int) else list(destination)
-    sources = [a % x.ndim for a in sources]
+    sources = normalize_axis_tuple(source, x.ndim, "source")
+    targets = normalize_axis_tuple(destination, x.ndim, "destination")
     axes = [a for a in range(x.ndim) if a not in sources]
-    for target, a in sorted(zip([t % x.ndim for t in targets], sources, strict=True)):
+    for target, a in sorted(zip(targets, sources, strict=True)):
         axes.insert(target, a)
     return p.transpose(x, axes=tuple(axes))
 
 
 def expand_dims(x, axis):
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    ndim = x.ndim + len(axes)
-    added = {a % ndim for a in axes}
+    ndim = x.ndim + (len(axis) if isinstance(axis, tuple | list) else 1)
+    added = normalize_axis_tuple(axis, ndim)
     sizes = iter(x.shape)
     return p.reshape(x, shape=tuple(1 if i in added else next(sizes) for i in range(ndim)))
 
@@ -123,7 +208,7 @@ def expand_dims(x, axis):
 def squeeze(x, axis=None):
     if axis is None:
         return p.reshape(x, shape=tuple(n for n in x.shape if n != 1))
-    axes = {a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)}
+    axes = normalize_axis_tuple(axis, x.ndim)
     wrong = [a for a in axes if x.shape[a] != 1]
     if wrong:
         raise ValueError(f"cannot squeeze axis {wrong[0]} of shape {tuple(x.shape)}: not of size 1")
@@ -131,7 +216,15 @@ def squeeze(x, axis=None):
 
 
 def broadcast_to(x, shape, subok=False):
-    return p.broadcast_to(x, shape=tuple(shape) if not isinstance(shape, int) else (shape,))
+    shape = (shape,) if hasattr(shape, "__index__") else shape
+    return p.broadcast_to(x, shape=tuple(map(operator.index, shape)))
+
+
+def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
+    if type(fill_value) is not Tracer:
+        return np.full_like(raw(a), fill_value, dtype, order, subok, shape, device=device)
+    filling = _cast(fill_value, a.dtype if dtype is None else dtype)
+    return broadcast_to(filling, a.shape if shape is None else shape)
 
 
 def flip(x, axis=None):
@@ -141,19 +234,20 @@ def flip(x, axis=None):
 def roll(x, shift, axis=None):
     if axis is None:
         return reshape(roll(reshape(x, -1), shift, 0), x.shape)
-    if not isinstance(axis, int):
-        for s, a in zip(shift, axis, strict=True):
-            x = roll(x, s, a)
-        return x
-    axis %= x.ndim
+    for s, a in np.broadcast(shift, axis):
+        x = _rolled(x, int(s), normalize_axis_index(int(a), x.ndim))
+    return x
+
+
+def _rolled(x, shift, axis):
     n = x.shape[axis]
     if n == 0 or shift % n == 0:
         return x
     lead = (slice(None),) * axis
     cut = n - shift % n
     return p.concatenate(
-        p.getitem(x, index=(*lead, slice(cut, None))),
-        p.getitem(x, index=(*lead, slice(0, cut))),
+        p.getitem(x, index=(*lead, slice(cut, None), ...)),
+        p.getitem(x, index=(*lead, slice(0, cut), ...)),
         axis=axis,
     )
 
@@ -166,40 +260,41 @@ def _common(arrays: Sequence[Any]) -> list[Any]:
 
 def concatenate(arrays, axis=0, out=None, dtype=None, casting="same_kind"):
     _no_out(out)
-    arrays = _common(arrays)
+    arrays = [_cast(a, dtype) for a in _common(arrays)]
     if axis is None:
         arrays, axis = [reshape(a, -1) for a in arrays], 0
-    joined = p.concatenate(*arrays, axis=axis)
-    return joined if dtype is None else p.astype(joined, dtype=np.dtype(dtype))
+    return p.concatenate(*arrays, axis=operator.index(axis))
 
 
 def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     arrays = _common(arrays)
-    return concatenate([expand_dims(a, axis) for a in arrays], axis % (arrays[0].ndim + 1), out, dtype)
+    axis = normalize_axis_index(axis, arrays[0].ndim + 1)
+    return concatenate([expand_dims(a, axis) for a in arrays], axis, out, dtype)
 
 
-def vstack(arrays, **kwargs):
-    rows = [a if a.ndim > 1 else reshape(a, (1, -1)) for a in _common(arrays)]
-    return concatenate(rows, 0, **kwargs)
+def vstack(tup, *, dtype=None, casting="same_kind"):
+    rows = [a if a.ndim > 1 else reshape(a, (1, -1)) for a in _common(tup)]
+    return concatenate(rows, 0, dtype=dtype)
 
 
-def hstack(arrays, **kwargs):
-    arrays = _common(arrays)
-    return concatenate(arrays, 0 if arrays[0].ndim <= 1 else 1, **kwargs)
+def hstack(tup, *, dtype=None, casting="same_kind"):
+    arrays = [a if a.ndim > 0 else reshape(a, -1) for a in _common(tup)]
+    return concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, dtype=dtype)
 
 
-def split(x, indices_or_sections, axis=0):
-    n = x.shape[axis]
-    if isinstance(indices_or_sections, int):
-        if n % indices_or_sections:
-            raise ValueError(f"cannot split {n} into {indices_or_sections} equal parts")
-        step = n // indices_or_sections
-        cuts = [step * i for i in range(1, indices_or_sections)]
+def split(ary, indices_or_sections, axis=0):
+    axis = normalize_axis_index(axis, ary.ndim)
+    n = ary.shape[axis]
+    if hasattr(indices_or_sections, "__index__") and np.ndim(indices_or_sections) == 0:
+        parts = operator.index(indices_or_sections)
+        if n % parts:
+            raise ValueError(f"cannot split {n} into {parts} equal parts")
+        cuts = [n // parts * i for i in range(1, parts)]
     else:
         cuts = [int(i) for i in indices_or_sections]
-    lead = (slice(None),) * (axis % x.ndim)
+    lead = (slice(None),) * axis
     return [
-        p.getitem(x, index=(*lead, slice(a, b)))
+        p.getitem(ary, index=(*lead, slice(a, b), ...))
         for a, b in zip([0, *cuts], [*cuts, n], strict=True)
     ]
 
@@ -207,11 +302,16 @@ def split(x, indices_or_sections, axis=0):
 def repeat(x, repeats, axis=None):
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
+    axis = normalize_axis_index(axis, x.ndim)
+    if np.ndim(repeats) > 0:
+        return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
+    lead, rest, n = x.shape[: axis + 1], x.shape[axis + 1 :], operator.index(repeats)
+    spread = broadcast_to(reshape(x, (*lead, 1, *rest)), (*lead, n, *rest))
+    return reshape(spread, (*lead[:-1], lead[-1] * n, *rest))
 
 
 def tile(x, reps):
-    reps = (reps,) if isinstance(reps, int) else tuple(reps)
+    reps = (reps,) if hasattr(reps, "__index__") else tuple(map(operator.index, reps))
     ndim = builtins.max(len(reps), x.ndim)
     reps = (1,) * (ndim - len(reps)) + reps
     shape = (1,) * (ndim - x.ndim) + tuple(x.shape)
@@ -223,36 +323,45 @@ def tile(x, reps):
 
 def take(x, indices, axis=None, out=None, mode="raise"):
     _no_out(out)
+    if mode != "raise":
+        raise AutodiffError(f"take with mode={mode!r} is not supported, only 'raise'")
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return p.getitem(x, index=(*(slice(None),) * (axis % x.ndim), raw(indices)))
+    lead = (slice(None),) * normalize_axis_index(axis, x.ndim)
+    return p.getitem(x, index=(*lead, indices))
 
 
 def take_along_axis(x, indices, axis=-1):
-    indices = raw(indices)
     xp = array_namespace(indices)
-    axis %= x.ndim
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    axis = normalize_axis_index(axis, x.ndim)
+    if indices.ndim != x.ndim:
+        raise ValueError(
+            f"take_along_axis needs indices of {x.ndim} dimensions, got {indices.ndim}"
+        )
     index = []
     for i, n in enumerate(x.shape):
-        if i == axis:
-            index.append(indices)
-        else:
-            shape = tuple(n if j == i else 1 for j in range(x.ndim))
-            index.append(xp.reshape(xp.arange(n), shape))
+        shape = tuple(n if j == i else 1 for j in range(x.ndim))
+        index.append(indices if i == axis else xp.reshape(xp.arange(n), shape))
     return p.getitem(x, index=tuple(index))
 
 
-def pad(x, pad_width, mode="constant", constant_values=0):
+def pad(x, pad_width, mode: str = "constant", constant_values: Any = 0):
     if mode != "constant":
         raise AutodiffError(f"pad with mode={mode!r} is not supported, only 'constant'")
+    if np.ndim(raw(constant_values)) > 0:
+        raise AutodiffError("pad with several constant_values is not supported, only with one")
     widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
     shape = tuple(int(n + a + b) for n, (a, b) in zip(x.shape, widths, strict=True))
     index = tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, widths, strict=True))
     padded = p.scatter_add(x, index=index, like=p.Like(shape, x.dtype))
-    if np.any(constant_values):
+    if hasattr(constant_values, "dtype") or constant_values != 0:
         inside = np.zeros(shape, dtype=bool)
         inside[index] = True
         xp = array_namespace(raw(x))
+        if hasattr(constant_values, "dtype"):
+            constant_values = _cast(constant_values, x.dtype)
         padded = p.where(xp.asarray(inside), padded, constant_values)
     return padded
 
@@ -260,38 +369,39 @@ def pad(x, pad_width, mode="constant", constant_values=0):
 def clip(x, a_min=None, a_max=None, out=None, *, min=None, max=None):
     _no_out(out)
     low, high = (a_min if min is None else min), (a_max if max is None else max)
+    x, low, high = arrays(x, low, high)
     # Not maximum and minimum: on the bounds themselves the gradient is one, as in PyTorch.
-    value = raw(x)
     if low is not None:
-        x = p.where(value < raw(low), low, x)
+        x = p.where(raw(x) < raw(low), low, x)
     if high is not None:
-        x = p.where(value > raw(high), high, x)
+        x = p.where(raw(x) > raw(high), high, x)
     return x
 
 
 def where(condition, x, y):
-    return p.where(condition, x, y)
+    return p.where(*arrays(condition, x, y))
 
 
-def _triangle(x, k, keep):
-    xp = array_namespace(raw(x))
-    return p.where(xp.asarray(keep(np.ones(x.shape[-2:], dtype=bool), k)), x, 0.0)
+def tril(m, k=0):
+    xp = array_namespace(raw(m))
+    return p.masked(m, mask=xp.asarray(np.tri(*m.shape[-2:], k=k, dtype=bool)))
 
 
-def tril(x, k=0):
-    return _triangle(x, k, np.tril)
-
-
-def triu(x, k=0):
-    return _triangle(x, k, np.triu)
+def triu(m, k=0):
+    xp = array_namespace(raw(m))
+    return p.masked(m, mask=xp.asarray(~np.tri(*m.shape[-2:], k=k - 1, dtype=bool)))
 
 
 def diagonal(x, offset=0, axis1=0, axis2=1):
     x = moveaxis(x, (axis1, axis2), (-2, -1))
-    rows = np.arange(x.shape[-2])
-    columns = rows + offset
-    inside = (columns >= 0) & (columns < x.shape[-1])
-    return p.getitem(x, index=(Ellipsis, rows[inside], columns[inside]))
+    *lead, n, m = x.shape
+    length = builtins.min(n, m - offset) if offset >= 0 else builtins.min(n + offset, m)
+    length = builtins.max(length, 0)
+    # In a flat matrix, a step of one row and one column.
+    first = offset if offset >= 0 else -offset * m
+    flat = reshape(x, (*lead, n * m))
+    stop = builtins.min(first + length * (m + 1), n * m)
+    return p.getitem(flat, index=(..., slice(builtins.min(first, stop), stop, m + 1)))
 
 
 def trace(x, offset=0, axis1=0, axis2=1, dtype=None, out=None):
@@ -300,105 +410,139 @@ def trace(x, offset=0, axis1=0, axis2=1, dtype=None, out=None):
 
 def dot(x, y, out=None):
     _no_out(out)
-    if getattr(x, "ndim", 0) == 0 or getattr(y, "ndim", 0) == 0:
+    x, y = _common((x, y))
+    if x.ndim == 0 or y.ndim == 0:
         return p.multiply(x, y)
     return p.matmul(x, y) if y.ndim <= 2 else tensordot(x, y, ((x.ndim - 1,), (y.ndim - 2,)))
 
 
 def inner(x, y):
+    x, y = _common((x, y))
+    if x.ndim == 0 or y.ndim == 0:
+        return p.multiply(x, y)
     return tensordot(x, y, ((x.ndim - 1,), (y.ndim - 1,)))
 
 
 def outer(x, y, out=None):
     _no_out(out)
+    x, y = arrays(x, y)
     return p.multiply(reshape(x, (-1, 1)), reshape(y, (1, -1)))
 
 
 def vdot(x, y):
+    x, y = arrays(x, y)
     return p.matmul(reshape(x, -1), reshape(y, -1))
 
 
-def tensordot(x, y, axes=2):
-    if isinstance(axes, int):
+def tensordot(x, y, axes: Any = 2):
+    x, y = arrays(x, y)
+    if hasattr(axes, "__index__"):
         axes = (tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes)))
-    left, right = ((a,) if isinstance(a, int) else tuple(a) for a in axes)
-    left, right = [a % x.ndim for a in left], [a % y.ndim for a in right]
-    free_x = [a for a in range(x.ndim) if a not in left]
-    free_y = [a for a in range(y.ndim) if a not in right]
+    left = normalize_axis_tuple(axes[0], x.ndim)
+    right = normalize_axis_tuple(axes[1], y.ndim)
+    if [x.shape[a] for a in left] != [y.shape[a] for a in right]:
+        raise ValueError(
+            f"tensordot of shapes {tuple(x.shape)} and {tuple(y.shape)} along axes {left} and "
+            f"{right}, which differ in size"
+        )
+    free_x = tuple(a for a in range(x.ndim) if a not in left)
+    free_y = tuple(a for a in range(y.ndim) if a not in right)
+    shape_x, shape_y = [x.shape[a] for a in free_x], [y.shape[a] for a in free_y]
     n = math.prod(x.shape[a] for a in left)
-    rows = p.reshape(p.transpose(x, axes=(*free_x, *left)), shape=(-1, n))
-    columns = p.reshape(p.transpose(y, axes=(*right, *free_y)), shape=(n, -1))
-    shape = (*[x.shape[a] for a in free_x], *[y.shape[a] for a in free_y])
-    return p.reshape(p.matmul_(rows, columns), shape=tuple(shape))
+    rows = reshape(p.transpose(x, axes=free_x + left), (math.prod(shape_x), n))
+    columns = reshape(p.transpose(y, axes=right + free_y), (n, math.prod(shape_y)))
+    return reshape(p.matmul(rows, columns), (*shape_x, *shape_y))
 
 
-def einsum(subscripts, *operands, **options):
+def einsum(subscripts, *operands, out=None, optimize=False):
+    _no_out(out)
     if not isinstance(subscripts, str):
         raise AutodiffError("einsum needs its subscripts as a string, such as 'ij,jk->ik'")
-    if options.get("out") is not None:
-        _no_out(options["out"])
+    operands = arrays(*operands)
     terms = subscripts.replace(" ", "")
     inputs, _, output = terms.partition("->")
     if "..." in terms:
         inputs, output = _expand_ellipsis(inputs, output, "->" in terms, operands)
     elif "->" not in terms:
-        letters = inputs.replace(",", "")
-        output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+        output = _single_letters(inputs)
     if any(len(set(t)) < len(t) for t in inputs.split(",")):
-        raise AutodiffError(f"einsum {subscripts!r}: use np.diagonal for an index that repeats in one operand")
-    return p.einsum_(*operands, subscripts=f"{inputs}->{output}")
+        raise AutodiffError(
+            f"einsum {subscripts!r}: use np.diagonal for an index that repeats in one operand"
+        )
+    return p.einsum_(*operands, subscripts=f"{inputs}->{output}", optimize=optimize)
+
+
+def _single_letters(inputs: str) -> str:
+    """Return what einsum's output is where it is not given: the letters that occur once."""
+    letters = inputs.replace(",", "").replace("...", "")
+    return "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
 
 
 def _expand_ellipsis(inputs, output, explicit, operands):
-    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in inputs]
-    extra = [x.ndim - len(t.replace("...", "")) for t, x in zip(inputs.split(","), operands, strict=True)]
-    most = builtins.max(n for t, n in zip(inputs.split(","), extra, strict=True) if "..." in t)
-    dots = "".join(spare[:most])
-    terms = [
-        t.replace("...", dots[most - n :]) for t, n in zip(inputs.split(","), extra, strict=True)
-    ]
-    sizes = [dict(zip(t, x.shape, strict=True)) for t, x in zip(terms, operands, strict=True)]
-    if any(len({s[c] for s in sizes if c in s}) > 1 for c in dots):
-        raise AutodiffError("einsum with '...' that broadcasts sizes of 1: reshape the operand first")
-    if explicit:
-        return ",".join(terms), output.replace("...", dots)
-    letters = inputs.replace(",", "").replace("...", "")
-    single = sorted(c for c in set(letters) if letters.count(c) == 1)
-    return ",".join(terms), dots + "".join(single)
+    """Return inputs and output with letters for the dots."""
+    terms = inputs.split(",")
+    extra = [x.ndim - len(t.replace("...", "")) for t, x in zip(terms, operands, strict=True)]
+    most = builtins.max((n for t, n in zip(terms, extra, strict=True) if "..." in t), default=0)
+    dots = "".join([c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in inputs][:most])
+    named = [t.replace("...", dots[most - n :]) for t, n in zip(terms, extra, strict=True)]
+    output = output.replace("...", dots) if explicit else dots + _single_letters(inputs)
+    return ",".join(named), output
 
 
 def norm(x, ord=None, axis=None, keepdims=False):
-    if ord not in (None, 2, "fro") or (ord == 2 and axis is None and x.ndim > 1):
-        raise AutodiffError(f"linalg.norm with ord={ord!r} is not supported, only the 2-norm")
-    return p.sqrt(sum(p.square(x), axis, keepdims=keepdims))
+    axes = None if axis is None else normalize_axis_tuple(axis, x.ndim)
+    n = x.ndim if axes is None else len(axes)
+    # NumPy's default is the 2-norm of a vector, the Frobenius norm of a matrix, and without axes
+    # the 2-norm of all entries: one formula for the three.
+    if not (ord is None or (ord == 2 and n == 1) or (ord == "fro" and n == 2)):
+        raise AutodiffError(
+            f"linalg.norm with ord={ord!r} over {n} axes is not supported, only the 2-norm of "
+            "vectors and the Frobenius norm of matrices"
+        )
+    return p.root(sum(p.square(x), axes, keepdims=keepdims))
 
 
-def average(x, axis=None, weights=None, returned=False, keepdims=False):
+def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     if returned:
         raise AutodiffError("average with returned=True is not supported")
     if weights is None:
-        return mean(x, axis, keepdims=keepdims)
-    total = sum(weights, axis, keepdims=keepdims)
-    return sum(p.multiply(x, weights), axis, keepdims=keepdims) / total
+        return mean(a, axis, keepdims=keepdims)
+    a, weights = arrays(a, weights)
+    if tuple(weights.shape) != tuple(a.shape):
+        axes = () if axis is None else normalize_axis_tuple(axis, a.ndim)
+        if tuple(weights.shape) != tuple(a.shape[i] for i in axes):
+            raise ValueError(
+                f"average needs weights of shape {tuple(a.shape)}, or one for each entry along "
+                f"the axes {axis}, got shape {tuple(weights.shape)}"
+            )
+        weights = transpose(weights, [axes.index(i) for i in sorted(axes)])
+        weights = reshape(weights, [n if i in axes else 1 for i, n in enumerate(a.shape)])
+        weights = broadcast_to(weights, a.shape)
+    weighted = p.multiply(a, weights)
+    total = sum(weights, axis, weighted.dtype, keepdims=keepdims)
+    return sum(weighted, axis, keepdims=keepdims) / total
 
 
 def prod(x, axis=None, dtype=None, out=None, keepdims=False):
     _no_out(out)
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    result = x
+    axes = tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim)
+    result = _cast(x, dtype)
     for a in axes:
         # Products of slices, not out / x: the latter has no value where an entry is zero.
-        result = _prod_along(result, a % x.ndim)
-    return result if keepdims else squeeze(result, tuple(a % x.ndim for a in axes))
+        result = _prod_along(result, a)
+    return result if keepdims else squeeze(result, axes)
 
 
 def _prod_along(x, axis):
     lead = (slice(None),) * axis
-    while x.shape[axis] > 1:
-        n = x.shape[axis]
+    if x.shape[axis] == 0:
+        shape = [1 if i == axis else n for i, n in enumerate(x.shape)]
+        return array_namespace(raw(x)).ones(tuple(shape), dtype=x.dtype)
+    while (n := x.shape[axis]) > 1:
         half = p.multiply(
-            p.getitem(x, index=(*lead, slice(0, n // 2))),
-            p.getitem(x, index=(*lead, slice(n // 2, n // 2 * 2))),
+            p.getitem(x, index=(*lead, slice(0, n // 2), ...)),
+            p.getitem(x, index=(*lead, slice(n // 2, n // 2 * 2), ...)),
         )
-        x = half if n % 2 == 0 else concatenate([half, p.getitem(x, index=(*lead, slice(n - 1, n)))], axis)
+        rest = p.getitem(x, index=(*lead, slice(n // 2 * 2, n), ...))
+        x = half if n % 2 == 0 else p.concatenate(half, rest, axis=axis)
     return x

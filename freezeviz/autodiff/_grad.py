@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeGuard
+
+import numpy as np
 
 from freezeviz.autodiff._tracer import Like, Tape, Tracer, raw
 from freezeviz.backend import array_namespace, is_array
@@ -15,11 +17,14 @@ _depth: ContextVar[int] = ContextVar("freezeviz_trace_depth", default=0)
 
 @contextmanager
 def _new_tape() -> Iterator[Tape]:
-    level = _depth.get() + 1
-    token = _depth.set(level)
+    depth = _depth.get()
+    token = _depth.set(depth + 1)
+    tape = Tape(nested=depth > 0)
     try:
-        yield Tape(level)
+        yield tape
     finally:
+        # What the function left somewhere (in a list, in a generator) records no more.
+        tape.open = False
         _depth.reset(token)
 
 
@@ -46,12 +51,14 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     -------
     callable
         ``(tree, *args, **kwargs) -> (value, gradient)``. The gradient has the structure of
-        `tree`; leaves that are no arrays (None, numbers) keep their place.
+        `tree`: arrays at its floating arrays (zeros where the value does not depend on one), and
+        None at all other leaves (None, numbers, integer arrays), which are constants.
 
     Raises
     ------
     AutodiffError
-        If `fn` does not return a scalar, or an array to differentiate is not real and floating.
+        If `fn` does not return a real scalar, an array in the tree is complex, or the tree is
+        nothing but a number or an integer array.
 
     Examples
     --------
@@ -63,11 +70,12 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     def value_and_gradient(tree: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         with _new_tape() as tape:
             traced = tree_map(lambda leaf: _leaf(tape, leaf), tree)
+            if traced is tree and tree is not None:
+                _refuse_number(tree)
             result = fn(traced, *args, **kwargs)
             output = result[0] if type(result) is tuple else result
-            pull_back(tape, output)
-        gradient = tree_map(cotangent, traced)
-        return _plain(tape, result), gradient
+            _pull_back(tape, output)
+        return _plain(tape, result), _cotangents(tape, traced)
 
     return value_and_gradient
 
@@ -96,22 +104,44 @@ def vjp(fn: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tup
     -------
     value : array
     pullback : callable
-        Takes a cotangent of the value's shape, gives one cotangent per primal. Can be called
-        once: it consumes the tape.
+        Takes a cotangent of the value's shape, gives one cotangent per primal, None for one that
+        is no floating array. Can be called once: it consumes the tape.
+
+    Raises
+    ------
+    AutodiffError
+        If a primal is complex. By the pullback: if it is called again, or with a cotangent of
+        another shape.
     """
     with _new_tape() as tape:
         leaves = [_leaf(tape, p) for p in primals]
         output = fn(*leaves)
+    consumed = False
 
     def pullback(g: Any) -> tuple[Any, ...]:
-        if type(output) is Tracer and output.tape is tape:
+        nonlocal consumed
+        if consumed:
+            raise AutodiffError("a pullback can be called once; call vjp() again for another")
+        if _is_on(output, tape):
+            g = _as_array(g, output.value)
+            if tuple(g.shape) != tuple(output.shape):
+                raise AutodiffError(
+                    f"the pullback takes a cotangent of the value's shape {tuple(output.shape)}, "
+                    f"got {tuple(g.shape)}"
+                )
+            consumed = True
             tape.backward(output, g)
-        return tuple(map(cotangent, leaves))
+        consumed = True
+        return tuple(_cotangents(tape, leaves, g))
 
     return _plain(tape, output), pullback
 
 
-def pull_back(tape: Tape, output: Any) -> None:
+def _is_on(x: Any, tape: Tape) -> TypeGuard[Tracer]:
+    return type(x) is Tracer and x.tape is tape
+
+
+def _pull_back(tape: Tape, output: Any) -> None:
     """Push the cotangent one from a scalar to the leaves of its tape."""
     shape = getattr(output, "shape", None)
     if shape != () and not isinstance(output, int | float):
@@ -120,40 +150,84 @@ def pull_back(tape: Tape, output: Any) -> None:
             f"a gradient needs a function that returns a scalar, got {got}; "
             "reduce it, for example with .mean()"
         )
-    if type(output) is Tracer and output.tape is tape:
+    if _is_on(output, tape):
         value = raw(output)
-        tape.backward(output, array_namespace(value).ones_like(value))
+        xp = array_namespace(value)
+        if not xp.isdtype(value.dtype, "real floating"):
+            raise AutodiffError(f"a gradient needs a real and floating scalar, got {value.dtype}")
+        tape.backward(output, xp.ones_like(value))
 
 
 def _leaf(tape: Tape, leaf: Any) -> Any:
-    return tape.leaf(leaf) if is_differentiable(leaf) else leaf
+    return tape.leaf(leaf) if _is_differentiable(leaf) else leaf
 
 
-def is_differentiable(x: Any) -> bool:
-    """Return whether a derivative in `x` makes sense: a real floating array, traced or not."""
-    value = raw(x)
-    return is_array(value) and array_namespace(value).isdtype(value.dtype, "real floating")
+def _is_differentiable(x: Any) -> bool:
+    """Return whether a derivative in `x` is taken: a real floating array, traced or not."""
+    # NumPy makes scalars of arrays without axes: `x - 0.1 * g` of them, for one.
+    if type(x) is Tracer or isinstance(x, np.floating):
+        return True
+    if not is_array(x):
+        return False
+    xp = array_namespace(x)
+    if xp.isdtype(x.dtype, "complex floating"):
+        raise AutodiffError(
+            f"only real arrays are differentiated, got {x.dtype} of shape {tuple(x.shape)}"
+        )
+    return xp.isdtype(x.dtype, "real floating")
 
 
-def cotangent(leaf: Any) -> Any:
-    """Return what arrived at a leaf of a consumed tape: zeros where nothing did."""
-    if type(leaf) is not Tracer:
-        return leaf
-    g = leaf.node.cotangent
-    if g is None:
-        value = raw(leaf)
-        return array_namespace(value).zeros_like(value)
-    return as_array(g, leaf.value)
+def _refuse_number(x: Any) -> None:
+    if is_array(x) or isinstance(x, int | float | np.generic):
+        raise AutodiffError(
+            f"a gradient is taken in floating arrays, got {x!r}; give np.array(...) of it, "
+            "with a floating dtype"
+        )
 
 
-def as_array(g: Any, like: Any) -> Any:
+def _cotangents(tape: Tape, leaves: Any, seed: Any = None) -> Any:
+    """Return what arrived at the leaves of a consumed tape, as arrays that may be written into.
+
+    Rules hand on views: of a broadcast, of the cotangent of another argument, of the `seed`.
+    Whoever scales a gradient in place should neither meet a read-only array nor change two.
+    """
+    owners = {_owner(seed)}
+
+    def own(leaf: Any) -> Any:
+        if not _is_on(leaf, tape):
+            return None
+        g = leaf.node.cotangent
+        if g is None:
+            value = raw(leaf)
+            return array_namespace(value).zeros_like(value)
+        g = _as_array(g, leaf.value)
+        if type(g) is Tracer:
+            return g
+        # A broadcast has strides of zero; CuPy does not say that it is read-only.
+        writable = getattr(getattr(g, "flags", None), "writeable", True)
+        if _owner(g) in owners or not writable or 0 in getattr(g, "strides", ()):
+            g = array_namespace(g).asarray(g, copy=True)
+        owners.add(_owner(g))
+        return g
+
+    return tree_map(own, leaves)
+
+
+def _owner(array: Any) -> int:
+    base = getattr(array, "base", None)
+    return id(array if base is None else base)
+
+
+def _as_array(g: Any, like: Any) -> Any:
     # Reductions of NumPy give scalars; a gradient is an array like the parameter.
+    if type(g) is Tracer:
+        return g
     value = raw(like)
-    return g if type(g) is Tracer else array_namespace(value).asarray(g, dtype=value.dtype)
+    return array_namespace(value).asarray(g, dtype=value.dtype)
 
 
 def _plain(tape: Tape, result: Any) -> Any:
-    return tree_map(lambda x: x.value if type(x) is Tracer and x.tape is tape else x, result)
+    return tree_map(lambda x: x.value if _is_on(x, tape) else x, result)
 
 
 __all__ = ["Like", "grad", "stop_gradient", "value_and_grad", "vjp"]

@@ -22,21 +22,21 @@ _UFUNCS: dict[Any, Any] = {
     np.multiply: p.multiply,
     np.divide: p.divide,
     np.power: p.power,
-    np.float_power: p.power,
+    np.float_power: f.float_power,
     np.maximum: p.maximum,
     np.minimum: p.minimum,
-    np.fmax: p.maximum,
-    np.fmin: p.minimum,
+    np.fmax: f.fmax,
+    np.fmin: f.fmin,
     np.logaddexp: p.logaddexp,
     np.negative: p.negative,
     np.positive: lambda x: x,
     np.conjugate: lambda x: x,
     np.exp: p.exp,
-    np.exp2: lambda x: p.exp(x * np.log(2.0).item()),
+    np.exp2: p.exp2,
     np.expm1: p.expm1,
     np.log: p.log,
-    np.log2: lambda x: p.log(x) * (1.0 / np.log(2.0)).item(),
-    np.log10: lambda x: p.log(x) * (1.0 / np.log(10.0)).item(),
+    np.log2: p.log2,
+    np.log10: p.log10,
     np.log1p: p.log1p,
     np.sqrt: p.sqrt,
     np.square: p.square,
@@ -65,10 +65,10 @@ _PLAIN_UFUNCS = {
 
 _PLAIN_FUNCTIONS = {
     np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.nonzero, np.count_nonzero,
-    np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.result_type, np.iscomplexobj,
+    np.zeros_like, np.ones_like, np.empty_like, np.result_type, np.iscomplexobj,
     np.isrealobj, np.any, np.all, np.allclose, np.isclose, np.array_equal, np.searchsorted,
     np.round, np.around, np.isposinf, np.isneginf, np.may_share_memory, np.can_cast,
-    np.array_repr, np.array_str, np.array2string, np.unique, np.bincount,
+    np.array_repr, np.array_str, np.array2string,
 }  # fmt: skip
 
 _FUNCTIONS: dict[Any, Any] = {
@@ -83,16 +83,17 @@ _FUNCTIONS: dict[Any, Any] = {
     np.prod: f.prod,
     np.average: f.average,
     np.cumsum: f.cumsum,
-    np.reshape: f.reshape,
+    np.reshape: f.np_reshape,
     np.ravel: f.ravel,
-    np.transpose: f.transpose,
-    np.permute_dims: f.transpose,
+    np.transpose: f.np_transpose,
+    np.permute_dims: f.np_transpose,
     np.matrix_transpose: p.swap,
     np.swapaxes: f.swapaxes,
     np.moveaxis: f.moveaxis,
     np.expand_dims: f.expand_dims,
     np.squeeze: f.squeeze,
     np.broadcast_to: f.broadcast_to,
+    np.full_like: f.full_like,
     np.flip: f.flip,
     np.roll: f.roll,
     np.concatenate: f.concatenate,
@@ -107,7 +108,7 @@ _FUNCTIONS: dict[Any, Any] = {
     np.take_along_axis: f.take_along_axis,
     np.pad: f.pad,
     np.clip: f.clip,
-    np.where: f.where,
+    np.where: lambda condition, *xy: f.where(condition, *xy) if xy else raw(condition).nonzero(),
     np.tril: f.tril,
     np.triu: f.triu,
     np.diagonal: f.diagonal,
@@ -119,8 +120,8 @@ _FUNCTIONS: dict[Any, Any] = {
     np.tensordot: f.tensordot,
     np.einsum: f.einsum,
     np.linalg.norm: f.norm,
-    np.copy: lambda x, order="K", subok=False: x,
-    np.astype: lambda x, dtype, /, **_: p.astype(x, dtype=np.dtype(dtype)),
+    np.copy: lambda a, order="K", subok=False: a,
+    np.astype: f.astype,
 }
 
 
@@ -131,15 +132,23 @@ def _untraced(x: Any) -> Any:
 
 
 def _array_ufunc(self: Tracer, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    kwargs = {k: v for k, v in kwargs.items() if v is not None and v is not True}
+    if kwargs.get("where") is True:
+        del kwargs["where"]
     if method == "reduce" and ufunc in _REDUCTIONS:
-        return _REDUCTIONS[ufunc](*inputs, **({"axis": 0} | kwargs))
-    if method != "__call__" or kwargs:
-        what = f"np.{ufunc.__name__}.{method}" if method != "__call__" else f"np.{ufunc.__name__}"
-        with_options = f" with {', '.join(kwargs)}" if kwargs else ""
-        raise AutodiffError(f"{what}{with_options} cannot be differentiated")
+        reduction = f.checked(f"{ufunc.__name__}.reduce", _REDUCTIONS[ufunc])
+        return reduction(*inputs, **({"axis": 0} | kwargs))
+    if method != "__call__":
+        raise AutodiffError(f"np.{ufunc.__name__}.{method} has no derivative rule; {_ADVICE}")
+    if "out" in kwargs:
+        raise AutodiffError(
+            f"np.{ufunc.__name__} would write a traced array into a plain one, which a gradient "
+            "cannot follow; write a = a + b instead of a += b, and leave out= away"
+        )
+    if kwargs:
+        options = ", ".join(f"{option}=" for option in kwargs)
+        raise AutodiffError(f"np.{ufunc.__name__} with {options} cannot be differentiated")
     if ufunc in _UFUNCS:
-        return _UFUNCS[ufunc](*inputs)
+        return _UFUNCS[ufunc](*f.arrays(*inputs))
     if ufunc in _PLAIN_UFUNCS:
         return ufunc(*map(raw, inputs))
     if ufunc.__name__ in _SPECIAL:
@@ -158,16 +167,21 @@ _SPECIAL = {"erf": p.erf, "expit": p.sigmoid}
 
 def _array_function(self: Tracer, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     if func in _FUNCTIONS:
-        return _FUNCTIONS[func](*args, **kwargs)
+        return f.checked(_name(func), _FUNCTIONS[func])(*args, **kwargs)
     if func in _PLAIN_FUNCTIONS:
         return func(*_untraced(args), **{k: _untraced(v) for k, v in kwargs.items()})
-    raise AutodiffError(f"np.{func.__name__} has no derivative rule; {_ADVICE}")
+    raise AutodiffError(f"np.{_name(func)} has no derivative rule; {_ADVICE}")
+
+
+def _name(func: Any) -> str:
+    return f"{func.__module__}.{func.__name__}".removeprefix("numpy.")
 
 
 def _array(self: Tracer, *_: Any, **__: Any) -> Any:
     raise AutodiffError(
         "a traced array would be turned into a plain one here, and its gradient lost; "
-        "use NumPy functions on it directly, or freezeviz.stop_gradient(...) to detach it on purpose"
+        "use NumPy functions on it directly (np.stack for a list of them), or "
+        "freezeviz.stop_gradient(...) to detach it on purpose"
     )
 
 
@@ -205,26 +219,46 @@ def _bool(self: Tracer) -> bool:
     return bool(raw(self))
 
 
+def _format(self: Tracer, spec: str) -> str:
+    # For a loss that is printed on the way. Nobody computes with a text.
+    return format(raw(self), spec) if spec else repr(self)
+
+
+def _reduce(self: Tracer, protocol: Any) -> Any:
+    raise AutodiffError("a traced array cannot be pickled; pass freezeviz.stop_gradient(...) of it")
+
+
 def _iter(self: Tracer) -> Any:
-    return (self[i] for i in range(len(self)))
+    return (_getitem(self, i) for i in range(len(self)))
 
 
-def _argument(fn: Any, swapped: bool = False) -> Any:
-    if swapped:
-        return lambda self, other: fn(other, self)
-    return lambda self, other: fn(self, other)
+def _operator(fn: Any, swapped: bool = False) -> Any:
+    def left(self: Tracer, other: Any) -> Any:
+        return fn(self, other) if type(other) is not list else fn(*f.arrays(self, other))
+
+    def right(self: Tracer, other: Any) -> Any:
+        return fn(other, self) if type(other) is not list else fn(*f.arrays(other, self))
+
+    return right if swapped else left
+
+
+def _refused(ufunc: Any) -> Any:
+    def refuse(self: Tracer, other: Any) -> Any:
+        return _array_ufunc(self, ufunc, "__call__", self, other)
+
+    return refuse
 
 
 def attach() -> None:
     """Give `Tracer` its operators and methods."""
     binary = {
         "add": p.add, "sub": p.subtract, "mul": p.multiply, "truediv": p.divide,
-        "pow": p.power, "matmul": p.matmul,
+        "pow": f.power, "matmul": p.matmul, "floordiv": np.floor_divide,
     }  # fmt: skip
     members: dict[str, Any] = {}
     for name, fn in binary.items():
-        members[f"__{name}__"] = _argument(fn)
-        members[f"__r{name}__"] = _argument(fn, swapped=True)
+        members[f"__{name}__"] = _operator(fn)
+        members[f"__r{name}__"] = _operator(fn, swapped=True)
     for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
         short = {"equal": "eq", "not_equal": "ne"}.get(name)
         short = short or name[0] + ("e" if name.endswith("equal") else "t")
@@ -234,6 +268,14 @@ def attach() -> None:
         "__pos__": lambda self: self,
         "__abs__": lambda self: p.abs_(self),
         "__hash__": object.__hash__,
+        "__mod__": _refused(np.remainder),
+        "__rmod__": _refused(np.remainder),
+        "__divmod__": _refused(np.divmod),
+        "__rdivmod__": _refused(np.divmod),
+        "__format__": _format,
+        "__copy__": lambda self: self,
+        "__deepcopy__": lambda self, memo: self,
+        "__reduce_ex__": _reduce,
         "__bool__": _bool,
         "__iter__": _iter,
         "__getitem__": _getitem,
@@ -244,8 +286,8 @@ def attach() -> None:
         "T": property(f.transpose),
         "mT": property(p.swap),
         "real": property(lambda self: self),
-        "astype": lambda self, dtype, **_: p.astype(self, dtype=np.dtype(dtype)),
-        "copy": lambda self: self,
+        "astype": f.astype,
+        "copy": lambda self, order="C": self,
         "flatten": f.ravel,
     }
     for kind in ("float", "int", "complex", "index"):

@@ -5,6 +5,7 @@ kink, the derivative follows PyTorch: zero for ``abs`` and ``relu`` at their kin
 among ties of ``maximum``, ``minimum`` and the reductions.
 """
 
+import math
 from functools import partial
 from typing import Any
 
@@ -13,28 +14,27 @@ import numpy as np
 from freezeviz.autodiff._count import gemm
 from freezeviz.autodiff._tracer import Like, Primitive, Tracer, defvjp, primitive, raw
 from freezeviz.backend import array_namespace
+from freezeviz.errors import AutodiffError
 
 _DIRECT = (np.ndarray, np.generic, int, float, bool)
+_LOG_2, _LOG_10 = math.log(2.0), math.log(10.0)
+_TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 
 
 def _elementwise(name: str, arity: int) -> Primitive:
     fast = getattr(np, name)
 
-    if arity == 1:
+    def unary(x: Any) -> Any:
+        if type(x) is np.ndarray:
+            return fast(x)
+        return getattr(array_namespace(x), name)(x)
 
-        def fun(x: Any) -> Any:
-            if type(x) is np.ndarray:
-                return fast(x)
-            return getattr(array_namespace(x), name)(x)
+    def binary(x: Any, y: Any) -> Any:
+        if isinstance(x, _DIRECT) and isinstance(y, _DIRECT):
+            return fast(x, y)
+        return getattr(array_namespace(x, y), name)(x, y)
 
-    else:
-
-        def fun(x: Any, y: Any) -> Any:
-            if isinstance(x, _DIRECT) and isinstance(y, _DIRECT):
-                return fast(x, y)
-            return getattr(array_namespace(x, y), name)(x, y)
-
-    return Primitive(fun, name)
+    return Primitive(unary if arity == 1 else binary, name)
 
 
 def unbroadcast(g: Any, like: Like) -> Any:
@@ -65,7 +65,7 @@ subtract = _elementwise("subtract", 2)
 defvjp(
     subtract,
     x=lambda g, x_like: unbroadcast(g, x_like),
-    y=lambda g, y_like: unbroadcast(negative(g), y_like),
+    y=lambda g, y_like: negative(unbroadcast(g, y_like)),
 )
 
 multiply = _elementwise("multiply", 2)
@@ -87,20 +87,27 @@ power.name = power.__name__ = "power"
 defvjp(
     power,
     x=lambda g, x, y, x_like: unbroadcast(g * y * x ** _minus_one(y), x_like),
-    y=lambda g, out, x, y_like: unbroadcast(g * out * log(_log_argument(x)), y_like),
+    y=lambda g, out, x, y_like: unbroadcast(g * out * _log_of_base(x), y_like),
 )
+
+
+# Scalars stay scalars in both: `where` would make arrays of them, of the wrong dtype and library.
+_SCALARS = (int, float, np.generic)
 
 
 def _minus_one(y: Any) -> Any:
     # x ** (0 - 1) is infinite at x = 0, yet the derivative of x ** 0 is zero there.
-    if isinstance(y, int | float):
-        return y - 1 if y != 0 else 1
+    if isinstance(y, _SCALARS):
+        return 1 if y == 0 else y - 1  # pyright: ignore[reportOperatorIssue]
     return where(equal(y, 0), 1.0, y - 1)
 
 
-def _log_argument(x: Any) -> Any:
-    # 0 ** y is flat in y; 1 there makes the logarithm zero.
-    return where(equal(x, 0), 1.0, x)
+def _log_of_base(x: Any) -> Any:
+    # 0 ** y is flat in y; 1 there makes the logarithm zero. Negative bases have no logarithm.
+    if isinstance(x, _SCALARS):
+        x = float(x)  # pyright: ignore[reportArgumentType]
+        return math.log(x) if x > 0 else 0.0 if x == 0 else math.nan
+    return log(where(equal(x, 0), 1.0, x))
 
 
 maximum = _elementwise("maximum", 2)
@@ -122,15 +129,16 @@ def _winner(mine: Any, out: Any, other: Any) -> Any:
     xp = array_namespace(raw(out))
     dtype = raw(out).dtype
     won = xp.astype(xp.asarray(equal(mine, out)), dtype)
-    lost = xp.astype(xp.asarray(equal(other, out)), dtype)
-    return won / (won + lost + (won + lost == 0))
+    tied = xp.astype(xp.asarray(equal(mine, other)), dtype)
+    return won * (1.0 - 0.5 * tied)
 
 
 logaddexp = _elementwise("logaddexp", 2)
 defvjp(
     logaddexp,
-    x=lambda g, out, x, x_like: unbroadcast(g * exp(x - out), x_like),
-    y=lambda g, out, y, y_like: unbroadcast(g * exp(y - out), y_like),
+    # Not exp(x - out): in single precision, `out` has lost the digits that matter.
+    x=lambda g, x, y, x_like: unbroadcast(g * sigmoid(x - y), x_like),
+    y=lambda g, x, y, y_like: unbroadcast(g * sigmoid(y - x), y_like),
 )
 
 # ---------------------------------------------------------------- elementwise, one argument
@@ -141,17 +149,48 @@ defvjp(negative, x=lambda g: negative(g))
 exp = _elementwise("exp", 1)
 defvjp(exp, x=lambda g, out: g * out)
 
+
+@primitive
+def exp2(x):
+    """Return ``2 ** x``."""
+    xp = array_namespace(x)
+    return xp.exp2(x) if hasattr(xp, "exp2") else xp.pow(2.0, x)
+
+
+defvjp(exp2, x=lambda g, out: g * out * _LOG_2)
+
 expm1 = _elementwise("expm1", 1)
 defvjp(expm1, x=lambda g, out: g * (out + 1))
 
 log = _elementwise("log", 1)
 defvjp(log, x=lambda g, x: g / x)
 
+log2 = _elementwise("log2", 1)
+defvjp(log2, x=lambda g, x: g / (x * _LOG_2))
+
+log10 = _elementwise("log10", 1)
+defvjp(log10, x=lambda g, x: g / (x * _LOG_10))
+
 log1p = _elementwise("log1p", 1)
 defvjp(log1p, x=lambda g, x: g / (x + 1))
 
 sqrt = _elementwise("sqrt", 1)
 defvjp(sqrt, x=lambda g, out: g * 0.5 / out)
+
+
+@primitive
+def root(x):
+    """Return the square root of a sum of squares: of a norm, of a standard deviation."""
+    return array_namespace(x).sqrt(x)
+
+
+def _root_vjp(g: Any, out: Any) -> Any:
+    # The derivative of a norm at zero is taken as zero, not as the infinity of a square root.
+    zero = equal(out, 0)
+    return masked(g, mask=~zero) * 0.5 / where(zero, 1.0, out)
+
+
+defvjp(root, x=_root_vjp)
 
 square = _elementwise("square", 1)
 defvjp(square, x=lambda g, x: g * 2.0 * x)
@@ -201,7 +240,7 @@ def raw_zero(x: Any) -> Any:
     return array_namespace(x).asarray(0, dtype=x.dtype)
 
 
-defvjp(relu, x=lambda g, out: where(raw(out) > 0, g, 0.0))
+defvjp(relu, x=lambda g, out: masked(g, mask=raw(out) > 0))
 
 
 @primitive
@@ -209,7 +248,8 @@ def sigmoid(x):
     """Return ``1 / (1 + exp(-x))``, without overflow at either end."""
     xp = array_namespace(x)
     small = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1 / (1 + small), small / (1 + small))
+    # 1 where x is positive, else `small`, which is below 1; costs a third of a `where`.
+    return xp.maximum(small, xp.astype(x >= 0, x.dtype)) / (1 + small)
 
 
 defvjp(sigmoid, x=lambda g, out: g * out * (1 - out))
@@ -230,22 +270,26 @@ def erf(x):
     if isinstance(x, np.ndarray | np.generic):
         from scipy.special import erf as kernel  # 80 ms of import that only GELU needs
 
-        return kernel(x)
+        return kernel(x).astype(x.dtype, copy=False)  # of half precision, it gives single
     xp = array_namespace(x)
     if "cupy" in xp.__name__:
-        from cupyx.scipy.special import erf as kernel
+        from cupyx.scipy.special import erf as kernel  # pyright: ignore[reportMissingImports]
 
-        return kernel(x)
+        return kernel(x).astype(x.dtype, copy=False)
     return xp.asarray(erf.fun(np.asarray(x)), dtype=x.dtype)
 
 
-defvjp(erf, x=lambda g, x: g * exp(negative(x * x)) * (2.0 / np.sqrt(np.pi)).item())
+defvjp(erf, x=lambda g, x: g * exp(negative(x * x)) * _TWO_OVER_SQRT_PI)
 
 
 @primitive
 def astype(x, *, dtype):
     """Return `x` in another dtype."""
-    return array_namespace(x).astype(x, dtype)
+    xp = array_namespace(x)
+    # The cotangent of a real array that met a complex one: its imaginary part has no place.
+    if xp.isdtype(x.dtype, "complex floating"):
+        raise AutodiffError("complex arrays cannot be differentiated through, only real ones")
+    return xp.astype(x, dtype)
 
 
 defvjp(astype, x=lambda g, x_like: astype(g, dtype=x_like.dtype))
@@ -254,31 +298,51 @@ defvjp(astype, x=lambda g, x_like: astype(g, dtype=x_like.dtype))
 @primitive
 def where_(condition, x, y):
     """Return `x` where `condition`, else `y`."""
-    return array_namespace(condition, x, y).where(condition, x, y)
+    xp = array_namespace(condition, x, y)
+    return xp.where(condition, x, y) if xp is np else xp.where(condition, *_typed_pair(xp, x, y))
+
+
+def _typed_pair(xp: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    # A Python scalar takes the other side's dtype, as in arithmetic. NumPy does that itself.
+    if hasattr(x, "dtype") == hasattr(y, "dtype"):
+        return x, y
+    dtype = x.dtype if hasattr(x, "dtype") else y.dtype
+    return xp.asarray(x, dtype=dtype), xp.asarray(y, dtype=dtype)
 
 
 defvjp(
     where_,
-    x=lambda g, condition, x_like: unbroadcast(where(condition, g, 0.0), x_like),
-    y=lambda g, condition, y_like: unbroadcast(where(condition, 0.0, g), y_like),
+    x=lambda g, condition, x_like: unbroadcast(masked(g, mask=condition), x_like),
+    y=lambda g, condition, y_like: unbroadcast(masked(g, mask=~condition), y_like),
 )
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
     """Return `x` where `condition`, else `y`; the condition is a constant."""
     condition = raw(condition)
-    if not isinstance(raw(x), np.ndarray) or not isinstance(raw(y), np.ndarray):
-        x, y = _typed_pair(x, y)
+    xp = array_namespace(condition, raw(x), raw(y))
+    condition = xp.asarray(condition)
+    if not xp.isdtype(condition.dtype, "bool"):
+        condition = condition != 0
     return where_(condition, x, y)
 
 
-def _typed_pair(x: Any, y: Any) -> tuple[Any, Any]:
-    # A Python scalar takes the other side's dtype, as in arithmetic.
-    for a, b, swap in ((x, y, False), (y, x, True)):
-        if isinstance(a, int | float) and hasattr(b, "dtype"):
-            value = array_namespace(raw(b)).asarray(a, dtype=b.dtype)
-            return (b, value) if swap else (value, b)
-    return x, y
+_SAME_SIZE = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+@primitive
+def masked(x, *, mask):
+    """Return `x` where the boolean `mask` is true, else zero, even where `x` is not finite."""
+    if type(x) is np.ndarray and type(mask) is np.ndarray and x.dtype.itemsize in _SAME_SIZE:
+        # Of -1 and 0 as bits, which costs what a product does; np.where takes 10 times as long
+        # when the mask is irregular, as an activation's is.
+        bits = _SAME_SIZE[x.dtype.itemsize]
+        return (x.view(bits) & -mask.view(np.int8)).view(x.dtype)
+    xp = array_namespace(x, mask)
+    return xp.where(mask, x, xp.asarray(0, dtype=x.dtype))
+
+
+defvjp(masked, x=lambda g, mask, x_like: unbroadcast(masked(g, mask=mask), x_like))
 
 
 # ---------------------------------------------------------------- reductions
@@ -300,20 +364,13 @@ def _spread(g: Any, axis: Any, like: Like) -> Any:
     return broadcast_to(_kept(g, axis, like), shape=tuple(like.shape))
 
 
-def _asarray(x: Any, value: Any) -> Any:
-    # NumPy's reductions to a scalar give np.float32 and the like; a reshape needs an array.
-    return array_namespace(x).asarray(value)
-
-
 @primitive
-def sum_(x, *, axis=None, keepdims=False):
-    """Return the sum over `axis`, in the dtype of `x` when that is floating."""
-    xp = array_namespace(x)
-    # The array API leaves the accumulator's dtype open only for integers.
-    return xp.sum(x, axis=axis, keepdims=keepdims)
+def sum_(x, *, axis=None, keepdims=False, dtype=None):
+    """Return the sum over `axis`, by default in the dtype of `x`."""
+    return array_namespace(x).sum(x, axis=axis, keepdims=keepdims, dtype=dtype)
 
 
-defvjp(sum_, x=lambda g, x_like, axis: _spread(g, axis, x_like))
+defvjp(sum_, x=lambda g, x_like, axis: unbroadcast(_spread(g, axis, x_like), x_like))
 
 
 @primitive
@@ -332,7 +389,7 @@ def _extremum(g: Any, out: Any, x: Any, axis: Any) -> Any:
     like = Like(x.shape, x.dtype)
     plain = raw(x)
     xp = array_namespace(plain)
-    hit = xp.astype(plain == raw(_kept(out, axis, like)), plain.dtype)
+    hit = xp.astype(plain == _kept(raw(out), axis, like), plain.dtype)
     return _kept(g, axis, like) * (hit / xp.sum(hit, axis=axis, keepdims=True))
 
 
@@ -371,7 +428,9 @@ def logsumexp(x, *, axis=None, keepdims=False):
     top = xp.max(x, axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
     out = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
-    return out if keepdims else xp.reshape(out, xp.sum(x, axis=axis).shape)
+    if keepdims:
+        return out
+    return xp.reshape(out, ()) if axis is None else xp.squeeze(out, axis=axis)
 
 
 defvjp(
@@ -436,7 +495,7 @@ def concatenate(*arrays, axis=0):
 def _concatenate_vjp(g, i, likes, axis):
     axis = axis % len(likes[0].shape)
     start = sum(like.shape[axis] for like in likes[:i])
-    index = (slice(None),) * axis + (slice(start, start + likes[i].shape[axis]),)
+    index = (slice(None),) * axis + (slice(start, start + likes[i].shape[axis]), ...)
     return unbroadcast(getitem(g, index=index), likes[i])
 
 
@@ -454,13 +513,19 @@ def scatter_add(x, *, index, like):
     """Return zeros like `like` with `x` added at `index`: the adjoint of `getitem`."""
     xp = array_namespace(x)
     out = xp.zeros(like.shape, dtype=x.dtype)
-    basic = index if isinstance(index, tuple) else (index,)
-    if all(i is None or i is Ellipsis or isinstance(i, int | slice) for i in basic):
-        out[index] = x
+    if isinstance(index, tuple) and len(index) == 1:
+        (index,) = index
+    if _hits_once(index):
+        # The standard knows no new axes in an assignment.
+        old = tuple(i for i in index if i is not None) if isinstance(index, tuple) else index
+        out[old] = x if old == index else xp.reshape(x, out[old].shape)
     elif isinstance(out, np.ndarray):
-        np.add.at(out, index, x)
+        if isinstance(index, np.ndarray) and out.size:
+            _add_rows(out, index, x)
+        else:
+            np.add.at(out, index, x)
     elif "cupy" in xp.__name__:
-        import cupyx
+        import cupyx  # pyright: ignore[reportMissingImports]
 
         cupyx.scatter_add(out, index, x)
     else:
@@ -468,6 +533,23 @@ def scatter_add(x, *, index, like):
         np.add.at(host, _host_index(index), np.asarray(x))
         out = xp.asarray(host)
     return out
+
+
+def _hits_once(index: Any) -> bool:
+    """Return whether an index can hit no entry twice: slices and integers."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(i is None or i is Ellipsis or isinstance(i, int | np.integer | slice) for i in parts)
+
+
+def _add_rows(out: np.ndarray, index: np.ndarray, x: np.ndarray) -> None:
+    # One-dimensional np.add.at has a fast loop; the general one takes 3 to 10 times as long.
+    n, width = out.shape[0], math.prod(out.shape[1:])
+    if index.dtype == np.bool_:
+        out[index] = x
+        return
+    rows = index.reshape(-1, 1).astype(np.intp)
+    rows = np.where(rows < 0, rows + n, rows)
+    np.add.at(out.reshape(-1), (rows * width + np.arange(width)).reshape(-1), x.reshape(-1))
 
 
 def _host_index(index: Any) -> Any:
@@ -483,8 +565,8 @@ defvjp(scatter_add, x=lambda g, index: getitem(g, index=index))
 
 
 @primitive
-def matmul_(x, y):
-    """Return the matrix product of arrays of two or more dimensions."""
+def matmul(x, y):
+    """Return the matrix product as ``x @ y`` defines it."""
     return gemm(x, y)
 
 
@@ -494,58 +576,78 @@ def swap(x: Any) -> Any:
     return transpose(x, axes=axes)
 
 
-defvjp(
-    matmul_,
-    x=lambda g, y, x_like: unbroadcast(matmul_(g, swap(y)), x_like),
-    y=lambda g, x, y_like: unbroadcast(matmul_(swap(x), g), y_like),
-)
+def _matmul_x(g: Any, y: Any, x_like: Like) -> Any:
+    if y.ndim == 1:
+        return unbroadcast(_column(g) * y, x_like)
+    if len(x_like.shape) == 1:
+        product = matmul(y, _column(g))
+        return unbroadcast(reshape(product, shape=tuple(product.shape[:-1])), x_like)
+    if y.ndim == 2:
+        return unbroadcast(_by_rows(g, swap(y)), x_like)
+    return unbroadcast(matmul(g, swap(y)), x_like)
 
 
-def matmul(x: Any, y: Any) -> Any:
-    """Return the matrix product as ``x @ y`` defines it."""
-    if x.ndim == 0 or y.ndim == 0:
-        raise ValueError("matmul needs arrays of one or more dimensions; use * for scalars")
-    rows = x if x.ndim > 1 else reshape(x, shape=(1, x.shape[0]))
-    columns = y if y.ndim > 1 else reshape(y, shape=(y.shape[0], 1))
-    if rows.ndim > 2 and columns.ndim == 2:
-        # One large product instead of a batch of small ones, and no batch sum in the rule.
-        lead = tuple(rows.shape[:-1])
-        flat = matmul_(reshape(rows, shape=(-1, rows.shape[-1])), columns)
-        out = reshape(flat, shape=(*lead, columns.shape[-1]))
-    else:
-        out = matmul_(rows, columns)
-    shape = tuple(out.shape)
-    if x.ndim == 1 and y.ndim == 1:
-        return reshape(out, shape=())
+def _matmul_y(g: Any, x: Any, y_like: Like) -> Any:
     if x.ndim == 1:
-        return reshape(out, shape=(*shape[:-2], shape[-1]))
-    return reshape(out, shape=shape[:-1]) if y.ndim == 1 else out
+        row = g if len(y_like.shape) == 1 else reshape(g, shape=(*g.shape[:-1], 1, g.shape[-1]))
+        return unbroadcast((x if len(y_like.shape) == 1 else _column(x)) * row, y_like)
+    if len(y_like.shape) == 1:
+        return unbroadcast(matmul(reshape(g, shape=(g.size,)), _rows(x)), y_like)
+    if len(y_like.shape) == 2:
+        return unbroadcast(matmul(swap(_rows(x)), _rows(g)), y_like)
+    return unbroadcast(matmul(swap(x), g), y_like)
+
+
+def _column(x: Any) -> Any:
+    return reshape(x, shape=(*x.shape, 1))
+
+
+# With one matrix for the whole batch: one large product instead of a batch of small ones (3 times
+# as fast), and no sum over the batch.
+
+
+def _rows(x: Any) -> Any:
+    return x if x.ndim == 2 else reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _by_rows(x: Any, y: Any) -> Any:
+    product = matmul(_rows(x), y)
+    return product if x.ndim == 2 else reshape(product, shape=(*x.shape[:-1], y.shape[-1]))
+
+
+defvjp(matmul, x=_matmul_x, y=_matmul_y)
 
 
 @primitive
-def einsum_(*operands, subscripts):
+def einsum_(*operands, subscripts, optimize=False):
     """Return Einstein's sum over explicit subscripts (``"ij,jk->ik"``)."""
     xp = array_namespace(*operands)
-    if xp is np or "numpy" in xp.__name__:
-        return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
-    import cupy
+    if xp is np:
+        return np.einsum(subscripts, *operands, optimize=optimize)
+    if "cupy" in xp.__name__:
+        import cupy  # pyright: ignore[reportMissingImports]
 
-    return cupy.einsum(subscripts, *operands)
+        return cupy.einsum(subscripts, *operands, optimize=optimize)
+    return xp.asarray(np.einsum(subscripts, *map(np.asarray, operands), optimize=optimize))
 
 
 def _einsum_vjp(g, i, args, likes, subscripts):
     inputs, output = subscripts.split("->")
     terms = inputs.split(",")
-    wanted = terms[i]
-    others = [t for j, t in enumerate(terms) if j != i]
-    available = set(output).union(*others)
+    wanted, others = terms[i], terms[:i] + terms[i + 1 :]
     # Axes that only this operand has were summed away: their cotangent is constant along them.
-    present = "".join(c for c in wanted if c in available)
-    values = [a for j, a in enumerate(args) if j != i]
-    g = einsum_(g, *values, subscripts=f"{','.join([output, *others])}->{present}")
-    shape = tuple(n if c in available else 1 for c, n in zip(wanted, likes[i].shape, strict=True))
-    full = broadcast_to(reshape(g, shape=shape), shape=tuple(likes[i].shape))
-    return unbroadcast(full, likes[i])
+    present = "".join(c for c in wanted if c in set(output).union(*others))
+    # The value is what the user would have got from NumPy; the derivative may take the fast way.
+    g = einsum_(
+        *(g, *args[:i], *args[i + 1 :]),
+        subscripts=f"{','.join([output, *others])}->{present}",
+        optimize=True,
+    )
+    sizes = dict(zip(present, g.shape, strict=True))
+    g = reshape(g, shape=tuple(sizes.get(c, 1) for c in wanted))
+    # An axis of size one may have been broadcast against another operand's.
+    full = tuple(max(n, sizes.get(c, 1)) for c, n in zip(wanted, likes[i].shape, strict=True))
+    return unbroadcast(broadcast_to(g, shape=full), likes[i])
 
 
 defvjp(einsum_, _einsum_vjp)
@@ -556,11 +658,12 @@ defvjp(einsum_, _einsum_vjp)
 
 def _compare(name: str, x: Any, y: Any) -> Any:
     x, y = raw(x), raw(y)
-    if isinstance(x, _DIRECT) and isinstance(y, _DIRECT):
+    if isinstance(x, (*_DIRECT, list)) and isinstance(y, (*_DIRECT, list)):
         return getattr(np, name)(x, y)
     return getattr(array_namespace(x, y), name)(x, y)
 
 
 equal = partial(_compare, "equal")
+unequal = partial(_compare, "not_equal")
 
 __all__ = ["Tracer", "unbroadcast"]

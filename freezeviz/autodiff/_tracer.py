@@ -6,6 +6,7 @@ arrays only is the raw function: what is not traced costs nothing and leaves not
 """
 
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,7 +14,9 @@ from freezeviz.autodiff import _count
 from freezeviz.errors import AutodiffError
 
 RULES: dict[str, "Primitive"] = {}
-FUSED: dict[str, "Fused"] = {}
+
+# Across threads, too: two tapes of one age could not say which of them is the inner one.
+_ages = itertools.count(1)
 
 
 class Like(NamedTuple):
@@ -43,20 +46,28 @@ class Node:
 class Tape:
     """The nodes of one trace in the order of their creation, which is a topological order.
 
-    Traces nest (a derivative of a derivative): `level` counts how deep, and the innermost trace
-    among a primitive's arguments is the one that records.
+    Traces nest (a derivative of a derivative). An inner trace is begun after the outer one, so the
+    youngest among the tapes of a primitive's arguments is the one that records. `nested` tapes
+    were begun within another trace. A tape that is not `open` any more records nothing.
     """
 
-    __slots__ = ("level", "nodes")
+    __slots__ = ("age", "nested", "nodes", "open")
 
-    def __init__(self, level: int):
-        self.level = level
+    def __init__(self, nested: bool):
+        self.age = next(_ages)
+        self.nested = nested
+        self.open = True
         self.nodes: list[Node] = []
 
     def leaf(self, value: Any) -> "Tracer":
         return Tracer(value, Node("leaf", (), None), self)
 
     def record(self, name: str, parents: tuple[Node, ...], pull: Any, value: Any) -> "Tracer":
+        if not self.open:
+            raise AutodiffError(
+                f"{name}() got a traced array whose function has returned already; return the "
+                "array from that function, or keep freezeviz.stop_gradient(...) of it"
+            )
         node = Node(name, parents, pull)
         self.nodes.append(node)
         _count.on_node(name)
@@ -98,7 +109,9 @@ class Tracer:
     dtype = property(lambda self: self.value.dtype)
 
     def __len__(self) -> int:
-        return len(self.value)
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
 
     def __repr__(self) -> str:
         return f"Tracer(shape={self.shape}, dtype={self.dtype})"
@@ -111,11 +124,12 @@ def raw(x: Any) -> Any:
     return x
 
 
-def _innermost(args: tuple[Any, ...]) -> Tape | None:
+def innermost(args: tuple[Any, ...]) -> Tape | None:
+    """Return the tape that records a call with these arguments, None where nothing is traced."""
     tape = None
     for a in args:
         # Exact type, not isinstance: this runs once per operand of every operation.
-        if type(a) is Tracer and (tape is None or a.tape.level > tape.level):
+        if type(a) is Tracer and (tape is None or a.tape.age > tape.age):
             tape = a.tape
     return tape
 
@@ -142,7 +156,7 @@ class Primitive:
         self.rules: list[tuple[Callable[..., Any], tuple[Any, ...]] | None] = []
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        tape = _innermost(args)
+        tape = innermost(args)
         if tape is None:
             return self.fun(*args, **options)
         values = tuple(a.value if type(a) is Tracer and a.tape is tape else a for a in args)
@@ -241,65 +255,3 @@ def _source(prim: Primitive, name: str) -> Callable[..., Any]:
         default = prim.defaults[name]
         return lambda i, values, out, options: options.get(name, default)
     raise ValueError(f"the rule of {prim.name} asks for {name!r}, which the primitive has not")
-
-
-class Fused:
-    """A primitive whose derivatives share work, with kernels of its own.
-
-    Parameters
-    ----------
-    forward : callable
-        ``forward(needs, *args, **options) -> (out, residual)``, where `needs` says of each array
-        argument whether its derivative will be asked for, and `residual` is what `backward`
-        will want. If `out` is a tuple, its first entry is differentiable and the others are
-        plain by-products.
-    backward : callable
-        ``backward(g, needs, residual) -> cotangents``, one per array argument, None where
-        `needs` is false.
-    reference : callable
-        The same function composed of primitives: used under nested traces, where kernels would
-        have to be differentiated themselves, and by the tests as the kernels' oracle.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        forward: Callable[..., Any],
-        backward: Callable[..., Any],
-        reference: Callable[..., Any],
-    ):
-        self.name = self.__name__ = name
-        self.forward = forward
-        self.backward = backward
-        self.reference = reference
-        self.__doc__ = reference.__doc__
-        if name in FUSED:
-            raise ValueError(f"{name} is defined already")
-        FUSED[name] = self
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        tape = _innermost(args)
-        if tape is None:
-            return self.forward((False,) * len(args), *args, **options)[0]
-        values = tuple(a.value if type(a) is Tracer and a.tape is tape else a for a in args)
-        if tape.level > 1 or any(type(v) is Tracer for v in values):
-            return self.reference(*args, **options)
-        needs = tuple(type(a) is Tracer for a in args)
-        out, residual = self.forward(needs, *values, **options)
-        parents = tuple(a.node for a in args if type(a) is Tracer)
-        backward = self.backward
-
-        def pull(g: Any) -> tuple[Any, ...]:
-            # Only a pullback that was made outside of the trace that differentiates it gets
-            # here with a tracer; kernels take plain arrays only.
-            if type(g) is Tracer:
-                raise AutodiffError(
-                    f"the pullback of {self.name}() cannot be differentiated by itself; "
-                    "call vjp() within the function that is differentiated"
-                )
-            cotangents = backward(g, needs, residual)
-            return tuple([c for c, need in zip(cotangents, needs, strict=True) if need])
-
-        if type(out) is tuple:
-            return tape.record(self.name, parents, pull, out[0]), *out[1:]
-        return tape.record(self.name, parents, pull, out)

@@ -1,7 +1,7 @@
 """Receipts: proof that no byte of what was frozen has moved."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 
 from freezeviz.adapters import ModelAdapter, adapt
-from freezeviz.backend import to_numpy
-from freezeviz.nn import Module
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +115,8 @@ class Receipt(Mapping[str, str]):
         self._trainer = trainer
         self._first_seen: dict[str, int | None] = {}
         self._lines: dict[str, _Line] = {}
-        read = _reader(adapter)
         for path, kind in _kept(adapter):
-            value = read(path)
+            value = adapter.read(path)
             self._lines[path] = _Line(kind, _digest(value), value if keep_values else None)
 
     def __getitem__(self, path: str) -> str:
@@ -142,11 +139,11 @@ class Receipt(Mapping[str, str]):
         Report
         """
         step = None if self._trainer is None else int(self._trainer.step)
-        frozen, read = self._adapter.frozen(), _reader(self._adapter)
+        frozen = self._adapter.frozen()
         moved: list[Moved] = []
         for path, line in self._lines.items():
             try:
-                now = read(path)
+                now = self._adapter.read(path)
             except LookupError:
                 now = None
             if now is None or _digest(now) != line.digest:
@@ -193,16 +190,6 @@ def receipt(model: Any, *, keep_values: bool = True) -> Receipt:
     return Receipt(adapt(model), None, keep_values)
 
 
-def _reader(adapter: ModelAdapter) -> Callable[[str], np.ndarray]:
-    """Return `adapter.read` for many arrays: its walk over the model is made once, not for each."""
-    if not isinstance(adapter.model, Module):
-        return adapter.read
-    arrays = dict([*adapter.model.named_parameters(), *adapter.model.named_buffers()])
-    return lambda path: (
-        np.array(to_numpy(arrays[path])) if path in arrays else adapter.read(path)  # an alias
-    )
-
-
 def _moved(
     path: str, line: _Line, now: np.ndarray | None, first_seen: int | None, trainable: bool
 ) -> Moved:
@@ -231,7 +218,7 @@ def _kept(adapter: ModelAdapter) -> Iterator[tuple[str, str]]:
 
 def _digest(value: np.ndarray) -> str:
     hashed = hashlib.sha256(f"{value.dtype.str}{value.shape}".encode())
-    hashed.update(_bytes(value))
+    hashed.update(_bytes(value).data)
     return hashed.hexdigest()
 
 

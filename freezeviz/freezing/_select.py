@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from freezeviz.adapters import LayerInfo, ModelAdapter, adapt
+from freezeviz.adapters import LayerInfo, ModelAdapter, ParameterInfo, adapt
 from freezeviz.errors import SelectorError, closest
-from freezeviz.paths import KeyPath, compile_glob, is_glob, is_inside
+from freezeviz.paths import KeyPath, compile_glob, is_glob
 
 __all__ = ["Selection", "freeze", "select", "unfreeze"]
 
@@ -45,7 +46,10 @@ class Selection:
         return self
 
     def unfreeze(self) -> Selection:
-        """Make the selected parameters trainable, let their layers go, return this selection."""
+        """Make the selected parameters trainable and return this selection.
+
+        Layers that were held and have nothing frozen any more are let go.
+        """
         self._adapter.set_frozen(self.paths, False, hold=False)
         return self
 
@@ -99,15 +103,17 @@ def select(model: Any, *what: Any) -> Selection:
     *what
         Each one of:
 
-        - a path (str or `KeyPath`): the parameter, or every parameter of the layer and below;
-          ``""`` is the whole model;
-        - a glob (str with ``*``, ``?`` or ``[``): on the paths of parameters and of layers;
-          ``*`` stays within one level, ``**`` spans any number of levels;
+        - a path (str or `KeyPath`): the parameter, or every parameter at or below a layer, list or
+          dict of that path; ``""`` is the whole model;
+        - a glob (str with ``*``, ``?`` or ``[``): what the paths that it matches would pick; ``*``
+          stays within one level, ``**`` spans any number of levels;
         - a compiled regular expression, searched for in the paths of parameters;
-        - a type of layer: the parameters that layers of this type own themselves;
+        - a type of layer: every parameter at or below the layers of this type and its subclasses;
         - a predicate ``(path, value) -> bool`` on parameters;
         - a `Selection` of the same model;
-        - a list, tuple or set of these.
+        - a list, tuple or set of these: what any of them picks.
+
+        A tied parameter, and one of a shared layer, is picked by any of its paths.
 
     Returns
     -------
@@ -116,9 +122,11 @@ def select(model: Any, *what: Any) -> Selection:
     Raises
     ------
     SelectorError
-        If a selector picks nothing; the message names the closest paths.
+        If a selector picks nothing, or there is none; the message names the closest paths.
     TypeError
         If a selector is none of these.
+    ValueError
+        If a selection is of another model.
 
     Examples
     --------
@@ -130,12 +138,9 @@ def select(model: Any, *what: Any) -> Selection:
     """
     adapter = adapt(model)
     root = adapter.snapshot()
-    parameters = list(root.all_parameters())
-    everything = tuple(info.path for info in parameters)
-    chosen: set[str] = set()
-    for selector in what:
-        chosen |= _pick(adapter, root, everything, selector)
-    return Selection(adapter, everything, chosen)
+    parameters = tuple(root.all_parameters())
+    chosen = _pick(_Model(adapter, root, parameters), what)
+    return Selection(adapter, tuple(info.path for info in parameters), chosen)
 
 
 def freeze(model: Any, *what: Any, hold: bool = False) -> Selection:
@@ -148,59 +153,75 @@ def unfreeze(model: Any, *what: Any) -> Selection:
     return select(model, *what).unfreeze()
 
 
-def _pick(
-    adapter: ModelAdapter, root: LayerInfo, everything: tuple[str, ...], what: Any
-) -> set[str]:
+class _Model(NamedTuple):
+    adapter: ModelAdapter
+    root: LayerInfo
+    parameters: tuple[ParameterInfo, ...]
+
+    def picked(self, matches: Callable[[str], bool]) -> set[str]:
+        """Return the parameters that have a matching path, by their first paths."""
+        return {p.path for p in self.parameters if any(map(matches, (p.path, *p.aliases)))}
+
+
+def _pick(model: _Model, what: Any) -> set[str]:
     if isinstance(what, Selection):
-        if what._adapter.model is not adapter.model:
+        if what._adapter.model is not model.adapter.model:
             raise ValueError("a selection of another model selects nothing here")
         return set(what.paths)
-    if isinstance(what, str | KeyPath):
-        return _by_path(root, str(what))
+    if isinstance(what, KeyPath):
+        return _by_path(model, str(what), glob=False)
+    if isinstance(what, str):
+        return _by_path(model, what, is_glob(what))
     if isinstance(what, re.Pattern):
-        found = {path for path in everything if what.search(path)}
-        return found or _nothing(f"the regex {what.pattern!r}", root, "")
+        found = model.picked(lambda path: what.search(path) is not None)
+        return found or _nothing(model, f"the regex {what.pattern!r}", "")
     if isinstance(what, type):
-        found = {
-            info.path for layer in root.walk() if what in layer.bases for info in layer.parameters
-        }
-        kinds = {layer.kind for layer in root.walk()}
-        return found or _nothing(f"the type {what.__name__}", root, closest(what.__name__, kinds))
+        return _by_type(model, what)
     if isinstance(what, list | tuple | set | frozenset):
-        return set().union(*(_pick(adapter, root, everything, part) for part in what))
+        if not what:
+            raise SelectorError("no selector is given; '' selects the whole model")
+        return set().union(*(_pick(model, part) for part in what))
     if callable(what):
-        found = {path for path in everything if what(path, adapter.read(path))}
-        return found or _nothing("the predicate", root, "")
+        paths = [info.path for info in model.parameters]
+        found = {path for path in paths if what(path, model.adapter.read(path))}
+        return found or _nothing(model, "the predicate", "")
     raise TypeError(
         "a selector is a path, glob, regular expression, type of layer, predicate or selection, "
         f"got {type(what).__name__}"
     )
 
 
-def _by_path(root: LayerInfo, text: str) -> set[str]:
-    matches = compile_glob(text) if is_glob(text) else text.__eq__
-    found: set[str] = set()
-    for layer in root.walk():
-        if any(matches(path) for path in (layer.path, *layer.aliases)):
-            found |= {info.path for info in layer.all_parameters()}
-        found |= {
-            info.path
-            for info in layer.parameters
-            if any(matches(path) for path in (info.path, *info.aliases))
-        }
+def _by_type(model: _Model, kind: type) -> set[str]:
+    layers = list(model.root.walk())
+    above = {path for x in layers if kind in x.bases for path in (x.path, *x.aliases)}
+    found = model.picked(lambda path: any(p in above for p in _upwards(path)))
+    if above and not found:
+        return _nothing(model, f"the type {kind.__name__}", " Its layers have no parameters.")
+    hint = closest(kind.__name__, {layer.kind for layer in layers})
+    return found or _nothing(model, f"the type {kind.__name__}", hint)
+
+
+def _by_path(model: _Model, text: str, glob: bool) -> set[str]:
+    matches = lru_cache(maxsize=None)(compile_glob(text)) if glob else text.__eq__
+    found = model.picked(lambda path: any(map(matches, _upwards(path))))
     if found:
         return found
-    if not is_glob(text):
-        # A list or dict between the layers has a path, too: "encoder.layers".
-        found = {info.path for info in root.all_parameters() if is_inside(info.path, text)}
-        if found or any(text in (layer.path, *layer.aliases) for layer in root.walk()):
-            return found or _nothing(repr(text), root, " It has no parameters.")
-    return _nothing(repr(text), root, None, text)
+    layers = [path for layer in model.root.walk() for path in (layer.path, *layer.aliases)]
+    if any(map(matches, layers)):
+        return _nothing(model, repr(text), " There is a layer, but it has no parameters.")
+    known = {above for info in model.parameters for above in _upwards(info.path)}
+    known = sorted({*layers, *known} - {""})
+    hint = closest(text, known) or f" Known: {', '.join(map(repr, known[:6]))}, ..."
+    return _nothing(model, repr(text), hint)
 
 
-def _nothing(what: str, root: LayerInfo, hint: str | None, text: str = "") -> set[str]:
-    if hint is None:
-        names = {p for layer in root.walk() for p in (layer.path, *layer.aliases) if p}
-        names |= {info.path for info in root.all_parameters()}
-        hint = closest(text, names) or f" Known: {', '.join(map(repr, sorted(names)[:6]))}, ..."
-    raise SelectorError(f"nothing matches {what} in {root.kind}.{hint}")
+def _upwards(path: str) -> Iterator[str]:
+    """Yield a path and all above it, the root's last."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+    yield ""
+
+
+def _nothing(model: _Model, what: str, hint: str) -> set[str]:
+    raise SelectorError(f"nothing matches {what} in {model.root.kind}.{hint}")

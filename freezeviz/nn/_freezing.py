@@ -73,17 +73,32 @@ def _no_match(modules: list["Module"], slots: list[Slot], key: str, call: str) -
 
 def freeze(slot: Slot) -> None:
     """Freeze what stands in a slot: remember the name, hand out a read-only view."""
-    slot.owner._frozen.setdefault(slot.name, slot.value)
-    slot.container[slot.key] = read_only(slot.value)
+    value, frozen = slot.value, slot.owner._frozen
+    if not stands_for(frozen.get(slot.name), value):
+        frozen[slot.name] = thawed(value)
+    slot.container[slot.key] = read_only(value)
 
 
 def unfreeze(slot: Slot) -> None:
     """Thaw what stands in a slot; the array that was frozen is writable again."""
-    if slot.name not in slot.owner._frozen:
-        return
-    original, value = slot.owner._frozen.pop(slot.name), slot.value
-    same = memory_key(original) == memory_key(value)
-    slot.container[slot.key] = original if same else thawed(value)
+    # Even if the name is not frozen: a tied array is frozen by any of its names, and this slot
+    # may have got the read-only view of another one.
+    slot.container[slot.key] = original(slot.owner, slot.name, slot.value)
+    slot.owner._frozen.pop(slot.name, None)
+
+
+def original(module: "Module", name: str, value: Any) -> Any:
+    """Return the array that a member was before it was frozen; other arrays as they are."""
+    kept = module._frozen.get(name)
+    return kept if stands_for(kept, value) else thawed(value)
+
+
+def stands_for(kept: Any, value: Any) -> bool:
+    """Return whether a value is the array that was kept when it was frozen, or a view of it.
+
+    It is neither after something else was put under a frozen name (``model.weights[0] = ...``).
+    """
+    return kept is not None and (kept is value or memory_key(kept) == memory_key(value))
 
 
 def read_only(array: Any) -> Any:
@@ -100,6 +115,10 @@ def thawed(array: Any) -> Any:
     if not isinstance(array, np.ndarray) or array.flags.writeable:
         return array
     base = array.base
-    if isinstance(base, np.ndarray) and base.flags.writeable and memory_key(base) == memory_key(array):
+    if (
+        isinstance(base, np.ndarray)
+        and base.flags.writeable
+        and memory_key(base) == memory_key(array)
+    ):
         return base
     return array

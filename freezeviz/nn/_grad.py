@@ -1,12 +1,11 @@
 """Gradients in a model's trainable parameters."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from freezeviz import autodiff
 from freezeviz.nn import _bind, _updating
-from freezeviz.nn._members import Entry, Tree
+from freezeviz.nn._members import Tree
 from freezeviz.nn._module import Module
 
 __all__ = ["value_and_grad"]
@@ -52,59 +51,19 @@ def value_and_grad(model: Module, fn: Callable[..., Any]) -> Callable[..., tuple
     def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         tree = Tree(model)
         trainable = [entry for entry in tree.parameters if not entry.frozen]
-        committed: list[_bind.Scope] = []
+        scope = _bind.Scope(tree.paths)
 
-        def bound(values: dict[str, Any]) -> Any:
-            scope = scope_of(tree)
-            for entry in trainable:
-                bind_entry(scope, entry, values[entry.path])
-            with entered(scope):
-                result = fn(*args, **kwargs)
-            committed.append(scope)
-            return result
+        def bound(values: list[Any]) -> Any:
+            for entry, value in zip(trainable, values, strict=True):
+                for slot in entry.slots:
+                    scope.bind_slot(slot, value)
+            with _bind.entered(scope):
+                return fn(*args, **kwargs)
 
-        value, gradients = autodiff.value_and_grad(bound)({e.path: e.value for e in trainable})
-        committed[0].commit()
-        for entry in trainable:
-            entry.value = gradients[entry.path]
+        value, gradients = autodiff.value_and_grad(bound)([entry.value for entry in trainable])
+        scope.commit()
+        for entry, gradient in zip(trainable, gradients, strict=True):
+            entry.value = gradient
         return value, _updating.nested(model, trainable) if trainable else {}
 
     return value_and_gradient
-
-
-def scope_of(tree: Tree) -> _bind.Scope:
-    """Return an empty scope over the modules of a tree."""
-    return _bind.Scope({id(module): module for _, module in tree.modules}, tree.paths)
-
-
-def entered(scope: _bind.Scope) -> AbstractContextManager[_bind.Scope]:
-    """Put a scope in force for a block."""
-    return _bind.entered(scope)
-
-
-def bind_entry(scope: _bind.Scope, entry: Entry, value: Any) -> None:
-    """Let `value` stand for an array in every slot that shares it."""
-    for slot in entry.slots:
-        top = slot.name.partition(".")[0]
-        if slot.container is slot.owner._members:
-            scope.bind(slot.owner, top, value)
-            continue
-        bound = scope.values.get(id(slot.owner), {})
-        member = bound.get(top, slot.owner._members[top])
-        scope.bind(slot.owner, top, _replaced(member, slot.name.split(".")[1:], value))
-
-
-def _replaced(container: Any, keys: list[str], value: Any) -> Any:
-    """Return nested lists and dicts with one leaf replaced, the rest shared."""
-    if not keys:
-        return value
-    if isinstance(container, list):
-        index = int(keys[0])
-        changed = _replaced(container[index], keys[1:], value)
-        return [changed if i == index else item for i, item in enumerate(container)]
-    # Keys of a dict may contain dots or be no strings: find the one that the name spells.
-    for key, item in container.items():
-        spelt = str(key).split(".")
-        if keys[: len(spelt)] == spelt:
-            return container | {key: _replaced(item, keys[len(spelt) :], value)}
-    raise KeyError(keys[0])

@@ -4,10 +4,11 @@ A member is an attribute that can hold arrays or modules: an array, a module, or
 of them to any depth. Tuples and other objects are not entered (MLX's rule).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from freezeviz.backend import array_namespace, is_array, memory_key
+from freezeviz.nn import _bind
 from freezeviz.paths import join
 
 if TYPE_CHECKING:
@@ -44,58 +45,78 @@ class Entry:
 
     @property
     def frozen(self) -> bool:
-        return any(slot.frozen for slot in self.slots)
+        # A loop, not any(): asked of every parameter in every step.
+        for slot in self.slots:  # noqa: SIM110
+            if slot.name in slot.owner._frozen:
+                return True
+        return False
+
+
+def is_module(value: Any) -> bool:
+    """Return whether a value is a module."""
+    return hasattr(type(value), "_is_freezeviz_module")
 
 
 def is_parameter(value: Any) -> bool:
     """Return whether an array is learnable: integers and booleans are not."""
+    kind = getattr(value.dtype, "kind", None)
+    if kind is not None:  # NumPy's and CuPy's; a tenth of what isdtype() takes
+        return kind in "fc"
     return array_namespace(value).isdtype(value.dtype, ("real floating", "complex floating"))
 
 
-def own(module: "Module") -> Iterator[tuple[str, Slot | None, Any]]:
-    """Yield the arrays and modules that a module owns directly: name, slot and value.
-
-    Lists and dicts are entered and give dotted names (``"w.0"``), other modules are not.
-    """
-    for name, value in module._members.items():
-        yield from _leaves(module, name, module._members, name, value)
-
-
-def _leaves(
-    owner: "Module", name: str, container: Any, key: Any, value: Any
-) -> Iterator[tuple[str, Slot | None, Any]]:
-    if isinstance(value, dict):
-        for k, v in value.items():
-            yield from _leaves(owner, f"{name}.{k}", value, k, v)
-    elif isinstance(value, list):
-        for i, v in enumerate(value):
-            yield from _leaves(owner, f"{name}.{i}", value, i, v)
-    elif is_array(value):
-        yield name, Slot(owner, name, container, key), value
-    elif hasattr(type(value), "_is_freezeviz_module"):
-        yield name, None, value
-
-
-def own_parameters(module: "Module") -> Iterator[Slot]:
-    """Yield the slots of the learnable arrays that a module owns directly."""
-    for name, slot, value in own(module):
-        if slot is not None and not _is_buffer(module, name, value) and name[0] != "_":
-            yield slot
-
-
-def _is_buffer(module: "Module", name: str, value: Any) -> bool:
+def is_buffer(module: "Module", name: str, value: Any) -> bool:
+    """Return whether an array that stands in a module is none of its parameters."""
     return name in module._buffer_names or not is_parameter(value)
+
+
+def own(module: "Module") -> list[tuple[str, Slot | None, Any]]:
+    """Return the arrays and modules that a module owns directly: name, slot and value.
+
+    Lists and dicts are entered and give dotted names (``"w.0"``), other modules are not. The slot
+    of a module is None.
+    """
+    found: list[tuple[str, Slot | None, Any]] = []
+    _collect(found, module, "", module._members, module._members.items())
+    return found
+
+
+def _collect(
+    found: list[Any], owner: "Module", prefix: str, container: Any, items: Iterable[Any]
+) -> None:
+    for key, value in items:
+        if isinstance(value, dict):
+            _collect(found, owner, f"{prefix}{key}.", value, value.items())
+        elif isinstance(value, list):
+            _collect(found, owner, f"{prefix}{key}.", value, enumerate(value))
+        elif is_array(value):
+            name = f"{prefix}{key}"
+            found.append((name, Slot(owner, name, container, key), value))
+        elif is_module(value):
+            found.append((f"{prefix}{key}", None, value))
+
+
+def own_parameters(module: "Module") -> list[Slot]:
+    """Return the slots of the learnable arrays that a module owns directly."""
+    return [
+        slot
+        for name, slot, value in own(module)
+        if slot is not None and name[0] != "_" and not is_buffer(module, name, value)
+    ]
 
 
 class Tree:
     """A model walked once, in the order its members were assigned.
 
+    Within a call that binds values (`_bind`), an entry's value is the bound one.
+
     Attributes
     ----------
     modules : list of (path, module)
-        Each module once, under its first path; the root's is ``""``.
+        Each module once, under its first path; the root's is ``""``. Those that only members
+        with a leading underscore lead to come last; their arrays are none of the model's.
     module_aliases : dict
-        First path of a shared module to its other paths.
+        First path of a shared module, or of one below it, to its other paths.
     parameters, buffers : list of Entry
         Arrays that share memory are one entry.
     paths : dict
@@ -109,26 +130,37 @@ class Tree:
         self.buffers: list[Entry] = []
         self.paths: dict[int, str] = {}
         self._entries: dict[Any, Entry] = {}
-        self._walk(root, "", hidden=False)
-        for first, others in self.module_aliases.items():
+        self._hidden: list[tuple[str, Module]] = []
+        self._walk(root, "", public=True)
+        # After all else: a module that has a public path, too, is known by that one.
+        for path, module in self._hidden:
+            self._visit(module, path, public=False)
+        if self.module_aliases:
+            self._spread_aliases()
+        scope = _bind.current.get()
+        if scope is not None:
             for entry in self.parameters + self.buffers:
-                if entry.path.startswith(first + ".") or not first:
-                    tail = entry.path[len(first) :].lstrip(".")
-                    entry.aliases += [join(other, tail) for other in others]
+                entry.value = scope.value_of(entry.slots[0])
 
-    def _walk(self, module: "Module", path: str, hidden: bool) -> None:
+    def _walk(self, module: "Module", path: str, public: bool) -> None:
         self.paths[id(module)] = path
         self.modules.append((path, module))
+        prefix = f"{path}." if path else ""
         for name, slot, value in own(module):
-            where = join(path, name)
             if slot is None:
-                seen = self.paths.get(id(value))
-                if seen is None:
-                    self._walk(value, where, hidden or name[0] == "_")
-                elif not is_ancestor(seen, where):
-                    self.module_aliases.setdefault(seen, []).append(where)
-            elif not hidden and name[0] != "_":
-                self._add(where, slot, value, _is_buffer(module, name, value))
+                if public and name[0] == "_":
+                    self._hidden.append((prefix + name, value))
+                else:
+                    self._visit(value, prefix + name, public)
+            elif public and name[0] != "_":
+                self._add(prefix + name, slot, value, is_buffer(module, name, value))
+
+    def _visit(self, module: "Module", path: str, public: bool) -> None:
+        seen = self.paths.get(id(module))
+        if seen is None:
+            self._walk(module, path, public)
+        elif seen and not path.startswith(seen + "."):  # else it is its own ancestor: a cycle
+            self.module_aliases.setdefault(seen, []).append(path)
 
     def _add(self, path: str, slot: Slot, value: Any, buffer: bool) -> None:
         key = (memory_key(value), buffer)
@@ -140,7 +172,25 @@ class Tree:
             entry.slots.append(slot)
             entry.aliases.append(path)
 
+    def _spread_aliases(self) -> None:
+        """Give what lies below a shared module a path for each of the module's."""
+        shared = self.module_aliases
+        for entry in self.parameters + self.buffers:
+            entry.aliases = _other_paths([entry.path, *entry.aliases], shared)
+        below = {path: _other_paths([path], shared) for path, _ in self.modules}
+        self.module_aliases = {path: others for path, others in below.items() if others}
 
-def is_ancestor(path: str, of: str) -> bool:
-    """Return whether a module path is a true ancestor of another: a cycle, if they are one."""
-    return not path or of.startswith(path + ".")
+
+def _other_paths(known: list[str], shared: Mapping[str, list[str]]) -> list[str]:
+    """Return all paths but the first that lead where the known ones lead."""
+    paths = dict.fromkeys(known)
+    queue = list(paths)
+    for path in queue:  # which grows on the way
+        names = path.split(".")
+        for n in range(1, len(names) + 1):
+            for other in shared.get(".".join(names[:n]), ()):
+                further = join(other, *names[n:])
+                if further not in paths:
+                    paths[further] = None
+                    queue.append(further)
+    return list(paths)[1:]

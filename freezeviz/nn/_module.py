@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from reprlib import recursive_repr
+from typing import Any, Self
+
+import numpy as np
 
 from freezeviz import backend
 from freezeviz.autodiff import Tracer, stop_gradient
 from freezeviz.backend import is_array
 from freezeviz.errors import AutodiffError, closest
 from freezeviz.nn import _bind, _freezing, _updating, _weights
-from freezeviz.nn._members import Entry, Tree, own
+from freezeviz.nn._members import Tree, is_buffer, is_parameter, own
 from freezeviz.tree import tree_flatten
 
 __all__ = ["Module"]
@@ -55,12 +59,10 @@ class Module:
     _buffer_names: set[str]
     _frozen: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Module:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         # Not in __init__: a subclass that assigns before super().__init__() works all the same.
         self = super().__new__(cls)
-        vars(self).update(
-            _members={}, _buffer_names=set(), _frozen={}, _training=True, _held=False
-        )
+        vars(self).update(_members={}, _buffer_names=set(), _frozen={}, _training=True, _held=False)
         return self
 
     def __init__(self) -> None:
@@ -83,6 +85,8 @@ class Module:
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, np.generic) and is_array(self._members.get(name)):
+            value = np.asarray(value)  # arithmetic on a 0-d array gave a scalar: it stays an array
         if name in self._buffer_names:
             self._set_buffer(name, value)
         elif type(value) is Tracer:
@@ -90,18 +94,36 @@ class Module:
                 f"{type(self).__name__}.{name} = ... would keep a traced array in the model; "
                 "assign freezeviz.stop_gradient(...) of it"
             )
-        elif self._is_member(name, value):
+        elif self._is_member(name, value) and not hasattr(
+            getattr(type(self), name, None), "__set__"
+        ):
+            self._check_name(name)
             vars(self).pop(name, None)
-            self._set_member(name, value)
+            scope = _bind.current.get()
+            if scope is not None and id(self) in scope.paths and self._counts(name, value):
+                scope.set_buffer(self, name, value)
+            else:
+                self._set_member(name, value)
         else:
-            self._members.pop(name, None)
             object.__setattr__(self, name, value)
+            self._members.pop(name, None)
 
     @staticmethod
     def _is_member(name: str, value: Any) -> bool:
         if isinstance(value, Module):
             return True
         return name[0] != "_" and (isinstance(value, dict | list) or is_array(value))
+
+    def _counts(self, name: str, value: Any) -> bool:
+        """Return whether an array of integers gets new ones: a buffer that nobody registered."""
+        return all(is_array(x) and not is_parameter(x) for x in (self._members.get(name), value))
+
+    def _check_name(self, name: str) -> None:
+        if hasattr(type(self), name):
+            raise AttributeError(
+                f"{type(self).__name__}.{name} = ...: the class has an attribute of this name, "
+                f"which would hide the new one; set a default in __init__, or rename one of them"
+            )
 
     def _set_member(self, name: str, value: Any) -> None:
         if is_array(value):
@@ -121,8 +143,15 @@ class Module:
 
     def _set_buffer(self, name: str, value: Any) -> None:
         scope = _bind.current.get()
-        value = stop_gradient(value)
-        if scope is not None and id(self) in scope.modules:
+        value, old = stop_gradient(value), self._members.get(name)
+        if isinstance(value, bool | int | float | np.generic) and is_array(old):
+            value = backend.array_namespace(old).asarray(value, dtype=old.dtype)  # pyright: ignore[reportOptionalMemberAccess]
+        if value is not None and not is_array(value):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a buffer and holds an array or None, "
+                f"got {type(value).__name__}"
+            )
+        if scope is not None and id(self) in scope.paths:
             scope.set_buffer(self, name, value)
         else:
             self._members[name] = value
@@ -150,9 +179,17 @@ class Module:
         name : str
         value : array or None
             None declares the buffer without a value yet.
+
+        Raises
+        ------
+        TypeError
+            If `value` is neither.
         """
-        self._buffer_names.add(name)
+        self._check_name(name)
         self._set_buffer(name, value)
+        self._buffer_names.add(name)
+        vars(self).pop(name, None)
+        self._frozen.pop(name, None)
 
     # ------------------------------------------------------------ copies and pictures
 
@@ -166,11 +203,17 @@ class Module:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        names, self.__dict__["_frozen"] = state["_frozen"], {}
-        for name, slot, _ in list(own(self)):
-            if slot is not None and name in names:
+        for name, slot, _ in own(self):
+            if slot is not None and name in self._frozen:
                 _freezing.freeze(slot)
 
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Self:
+        _updating.keep_ties(self, memo)
+        new = memo[id(self)] = type(self).__new__(type(self))
+        new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return new
+
+    @recursive_repr("...")
     def __repr__(self) -> str:
         lines = [
             textwrap.indent(f"({name}): {value!r}", "  ")
@@ -260,9 +303,11 @@ class Module:
     @staticmethod
     def valid_parameter_filter(module: Module, key: str, value: Any) -> bool:
         """Return whether a member is or can hold parameters (for `filter_and_map`)."""
-        if key.startswith("_") or key in module._buffer_names:
+        if key.startswith("_"):
             return False
-        return isinstance(value, Module | dict | list) or is_array(value)
+        if is_array(value):
+            return not is_buffer(module, key, value)
+        return isinstance(value, Module | dict | list)
 
     @staticmethod
     def trainable_parameter_filter(module: Module, key: str, value: Any) -> bool:
@@ -340,7 +385,7 @@ class Module:
         >>> model.trainable_parameters()["layers"][2].keys()
         dict_keys(['weight', 'bias'])
         """
-        modules = self.modules() if recurse else [self]
+        modules: list[Module] = self.modules() if recurse else [self]
         for slot in _freezing.find(modules, _freezing.as_keys(keys), "freeze", strict):
             _freezing.freeze(slot)
         if hold:
@@ -369,7 +414,7 @@ class Module:
         ParameterKeyError
             With `strict`, if a key names no parameter. Nothing is unfrozen then.
         """
-        modules = self.modules() if recurse else [self]
+        modules: list[Module] = self.modules() if recurse else [self]
         for slot in _freezing.find(modules, _freezing.as_keys(keys), "unfreeze", strict):
             _freezing.unfreeze(slot)
         if keys is None:
@@ -444,9 +489,11 @@ class Module:
         filter_fn: Callable[[Module, str, Any], bool] | None = None,
     ) -> Module:
         """Replace each parameter by ``map_fn(parameter)`` and return this module."""
-        if filter_fn is None:
-            return self._assign({e.path: map_fn(e.value) for e in Tree(self).parameters})
-        return self.update(self.filter_and_map(filter_fn, map_fn))
+        if filter_fn is not None:
+            return self.update(self.filter_and_map(filter_fn, map_fn))
+        mapped = {e.path: map_fn(e.value) for e in Tree(self).parameters}
+        _updating.assign(self, mapped, f"{type(self).__name__}.apply()")
+        return self
 
     def apply_to_modules(self, apply_fn: Callable[[str, Module], Any]) -> Module:
         """Call ``apply_fn(path, module)`` for this module and all below it; return this."""
@@ -476,7 +523,8 @@ class Module:
         """
         tree = Tree(self)
         moved = {e.path: backend.to_device(e.value, device) for e in tree.parameters + tree.buffers}
-        return self._assign(moved)
+        _updating.assign(self, moved, f"{type(self).__name__}.to()")
+        return self
 
     def save_weights(self, path: Any) -> None:
         """Write parameters and buffers to a ``.safetensors`` or ``.npz`` file.
@@ -510,12 +558,4 @@ class Module:
             If names or shapes do not fit, or the file is damaged; nothing changes then.
         """
         _weights.load(self, weights, strict)
-        return self
-
-    def _assign(self, arrays: Mapping[str, Any]) -> Module:
-        """Give arrays by first path to every slot that shares them."""
-        tree = Tree(self)
-        entries: dict[str, Entry] = {e.path: e for e in tree.parameters + tree.buffers}
-        for path, value in arrays.items():
-            _updating.put(entries[path], value)
         return self

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from freezeviz.autodiff import Tracer
 from freezeviz.backend import array_namespace, is_array
-from freezeviz.errors import WeightsError, closest
-from freezeviz.nn import _freezing
-from freezeviz.nn._members import Entry, Tree, is_parameter, own
+from freezeviz.errors import AutodiffError, WeightsError, closest
+from freezeviz.nn import _bind, _freezing
+from freezeviz.nn._members import Entry, Tree, is_module, is_parameter
 from freezeviz.paths import join
 
 if TYPE_CHECKING:
@@ -26,34 +28,36 @@ def nested(root: Module, entries: list[Entry]) -> dict[str, Any]:
         if id(module) in seen:
             return {}
         seen.add(id(module))
+        public = {name: value for name, value in module._members.items() if name[0] != "_"}
+        return dict_tree(module, "", public)
+
+    def dict_tree(owner: Module, prefix: str, container: dict[Any, Any]) -> dict[Any, Any]:
         tree = {}
-        for name, value in module._members.items():
-            if name[0] == "_":
-                continue
-            sub = member_tree(module, name, value)
-            if not is_array(value) or not isinstance(sub, dict):
-                tree[name] = sub
+        for key, value in container.items():
+            if is_array(value):
+                array = wanted.get((id(owner), f"{prefix}{key}"))
+                if array is not None:
+                    tree[key] = array
+            elif is_module(value):
+                tree[key] = module_tree(value)
+            elif isinstance(value, dict):
+                tree[key] = dict_tree(owner, f"{prefix}{key}.", value)
+            elif isinstance(value, list) and _holds_parts(value):
+                tree[key] = list_tree(owner, f"{prefix}{key}.", value)
         return tree
 
-    def member_tree(owner: Module, name: str, value: Any) -> Any:
-        if hasattr(type(value), "_is_freezeviz_module"):
-            return module_tree(value)
-        if isinstance(value, dict):
-            parts = {k: member_tree(owner, f"{name}.{k}", v) for k, v in value.items()}
-            return {k: v for k, v in parts.items() if not (is_array(value[k]) and v == {})}
-        if isinstance(value, list):
-            return [member_tree(owner, f"{name}.{i}", v) for i, v in enumerate(value)]
-        return wanted.get((id(owner), name), {})
+    def list_tree(owner: Module, prefix: str, container: list[Any]) -> list[Any]:
+        parts = dict_tree(owner, prefix, dict(enumerate(container)))
+        return [parts.get(i, {}) for i in range(len(container))]
 
-    return {name: sub for name, sub in module_tree(root).items() if _holds(root, name, sub)}
+    return module_tree(root)
 
 
-def _holds(module: Module, name: str, sub: Any) -> bool:
-    # A list of plain numbers is a member without being part of the model.
-    value = module._members[name]
-    return not isinstance(value, dict | list) or any(
-        n == name or n.startswith(name + ".") for n, _, _ in own(module)
-    )
+def _holds_parts(value: Any) -> bool:
+    """Return whether there is an array or a module in a value: a list of sizes is not nested."""
+    if isinstance(value, dict | list):
+        return any(map(_holds_parts, value.values() if isinstance(value, dict) else value))
+    return is_array(value) or is_module(value)
 
 
 def filter_and_map(
@@ -63,24 +67,27 @@ def filter_and_map(
     is_leaf_fn: Callable[[Module, str, Any], bool] | None,
 ) -> dict[str, Any]:
     """See `Module.filter_and_map`."""
-    from_module = type(module)._is_freezeviz_module
+    entered: set[int] = set()
 
     def is_leaf(owner: Module, key: str, value: Any) -> bool:
         if is_leaf_fn is not None:
             return is_leaf_fn(owner, key, value)
-        return not (isinstance(value, dict | list) or hasattr(type(value), "_is_freezeviz_module"))
+        return not (isinstance(value, dict | list) or is_module(value))
 
-    def unwrap(owner: Module, key: str, value: Any) -> Any:
+    # The filter sees the model's own member, `now` is what a call has bound in its place.
+    def unwrap(owner: Module, key: str, value: Any, now: Any) -> Any:
         if is_leaf(owner, key, value):
-            return map_fn(value) if map_fn is not None else value
-        if hasattr(type(value), "_is_freezeviz_module"):
+            return map_fn(now) if map_fn is not None else now
+        if is_module(value):
             return enter(value)
         if isinstance(value, dict):
             parts = {k: (f"{key}.{k}", v) for k, v in value.items()}
-            return {k: unwrap(owner, n, v) for k, (n, v) in parts.items() if keep(owner, n, v)}
+            return {
+                k: unwrap(owner, n, v, now[k]) for k, (n, v) in parts.items() if keep(owner, n, v)
+            }
         if isinstance(value, list):
-            parts = [(f"{key}.{i}", v) for i, v in enumerate(value)]
-            return [unwrap(owner, n, v) if keep(owner, n, v) else {} for n, v in parts]
+            parts = [(f"{key}.{i}", v, w) for i, (v, w) in enumerate(zip(value, now, strict=True))]
+            return [unwrap(owner, n, v, w) if keep(owner, n, v) else {} for n, v, w in parts]
         return {}
 
     def keep(owner: Module, key: str, value: Any) -> bool:
@@ -89,15 +96,58 @@ def filter_and_map(
         return not is_array(value) or filter_fn(owner, key, value)
 
     def enter(owner: Module) -> dict[str, Any]:
+        if id(owner) in entered:  # its own ancestor: a cycle
+            return {}
+        entered.add(id(owner))
+        now = _bind.members(owner)
         members = owner._members.items()
-        return {k: unwrap(owner, k, v) for k, v in members if filter_fn(owner, k, v)}
+        tree = {k: unwrap(owner, k, v, now[k]) for k, v in members if filter_fn(owner, k, v)}
+        entered.discard(id(owner))
+        return tree
 
-    assert from_module
     return enter(module)
 
 
+def checked(entry: Entry, value: Any, where: str) -> Any:
+    """Return the array that is to replace an entry's.
+
+    Raises
+    ------
+    AutodiffError
+        If it is traced.
+    WeightsError
+        If it is no array, or a parameter would become a buffer by its dtype.
+    """
+    _refuse_traced(entry, value)
+    # Arithmetic on 0-d arrays gives NumPy's scalars.
+    value = np.asarray(value) if isinstance(value, np.generic) else value
+    if not is_array(value):
+        raise WeightsError(f"{where}: {entry.path!r} expects an array, got {type(value).__name__}")
+    if is_parameter(entry.slots[0].value) and not is_parameter(value):
+        raise WeightsError(
+            f"{where}: {entry.path!r} expects a floating array, got {value.dtype}: "
+            "integers and booleans cannot be trained"
+        )
+    return value
+
+
+def _refuse_traced(entry: Entry, value: Any) -> None:
+    if type(value) is Tracer:
+        raise AutodiffError(
+            f"a traced array cannot be put into the model, at {entry.path!r}; "
+            "nn.value_and_grad(model, fn) differentiates with respect to a model's parameters"
+        )
+
+
 def put(entry: Entry, value: Any) -> None:
-    """Put an array into every slot of an entry; frozen names stay frozen."""
+    """Put an array into every slot of an entry; frozen names stay frozen.
+
+    Raises
+    ------
+    AutodiffError
+        If it is traced.
+    """
+    _refuse_traced(entry, value)
     for slot in entry.slots:
         if slot.frozen:
             slot.owner._frozen[slot.name] = value
@@ -107,20 +157,43 @@ def put(entry: Entry, value: Any) -> None:
     entry.value = entry.slots[0].value
 
 
+def assign(root: Module, arrays: Mapping[str, Any], where: str) -> None:
+    """Give arrays by first path to every slot that shares them: all of them, or none."""
+    tree = Tree(root)
+    entries = {entry.path: entry for entry in tree.parameters + tree.buffers}
+    puts = [(entries[path], checked(entries[path], v, where)) for path, v in arrays.items()]
+    for entry, value in puts:
+        put(entry, value)
+
+
 def unfrozen_members(module: Module) -> dict[str, Any]:
-    """Return a module's members with the arrays themselves in place of read-only views."""
+    """Return a module's members with the arrays themselves in place of read-only views.
+
+    Lists and dicts are copied, so that a shallow copy of the module can be changed by itself.
+    """
 
     def plain(name: str, value: Any) -> Any:
         if isinstance(value, dict):
             return {k: plain(f"{name}.{k}", v) for k, v in value.items()}
         if isinstance(value, list):
             return [plain(f"{name}.{i}", v) for i, v in enumerate(value)]
-        return module._frozen.get(name, value)
+        return _freezing.original(module, name, value) if is_array(value) else value
 
-    if not module._frozen:
-        # Containers are copied all the same, so that a shallow copy can be changed by itself.
-        return {k: plain(k, v) for k, v in module._members.items()}
     return {name: plain(name, value) for name, value in module._members.items()}
+
+
+def keep_ties(root: Module, memo: dict[Any, Any]) -> None:
+    """Copy tied arrays once for `copy.deepcopy`, whatever views of them the slots hold."""
+    done: set[int] = memo.setdefault("freezeviz", set())
+    if id(root) in done:  # a part of a model that is being copied
+        return
+    tree = Tree(root)
+    done.update(tree.paths)
+    for entry in tree.parameters + tree.buffers:
+        if len(entry.slots) > 1:
+            arrays = [_freezing.original(s.owner, s.name, s.value) for s in entry.slots]
+            tied = copy.deepcopy(arrays[0], memo)
+            memo.update((id(array), tied) for array in arrays)
 
 
 def update(root: Module, values: Mapping[str, Any], strict: bool) -> None:
@@ -133,7 +206,7 @@ def update(root: Module, values: Mapping[str, Any], strict: bool) -> None:
     puts: list[tuple[Entry, Any]] = []
 
     def visit(target: Any, new: Any, path: str) -> None:
-        container = target._members if hasattr(type(target), "_is_freezeviz_module") else target
+        container = target._members if is_module(target) else target
         if isinstance(new, dict) and isinstance(container, dict):
             items = new.items()
         elif isinstance(new, list | tuple) and isinstance(container, list):
@@ -161,15 +234,9 @@ def update(root: Module, values: Mapping[str, Any], strict: bool) -> None:
             if entry is None:
                 if value is not None and (strict or isinstance(value, dict | list)):
                     visit(container[key], value, where)
-            elif is_array(value):
-                puts.append((entry, value))
-            elif value is None or value == {}:
-                continue  # the placeholder of a gap
-            elif strict:
-                raise WeightsError(
-                    f"{type(root).__name__}.update(): {where!r} expects an array, "
-                    f"got {type(value).__name__}"
-                )
+            elif not (value is None or (isinstance(value, dict | list) and not value)):
+                # Else it is the placeholder of a gap.
+                puts.append((entry, checked(entry, value, f"{type(root).__name__}.update()")))
 
     visit(root, values, "")
     for entry, value in puts:
@@ -181,13 +248,13 @@ def update_modules(root: Module, modules: Mapping[str, Any], strict: bool) -> No
     puts: list[tuple[Any, Any, Any]] = []
 
     def visit(target: Any, new: Any, path: str) -> None:
-        module = hasattr(type(target), "_is_freezeviz_module")
+        module = is_module(target)
         container = target._members if module else target
         items = new.items() if isinstance(new, dict) else enumerate(new)
         for key, value in items:
             where = join(path, str(key))
             known = key in container if isinstance(container, dict) else key < len(container)
-            if value is None or value == {}:
+            if value is None or (isinstance(value, dict | list) and not value):
                 continue
             if not known:
                 if strict:
@@ -196,11 +263,10 @@ def update_modules(root: Module, modules: Mapping[str, Any], strict: bool) -> No
                     )
                 continue
             current = container[key]
-            is_module = hasattr(type(current), "_is_freezeviz_module")
-            if is_module and hasattr(type(value), "_is_freezeviz_module"):
+            if is_module(current) and is_module(value):
                 puts.append((target if module else container, key, value))
             elif isinstance(value, dict | list) and (
-                is_module or isinstance(current, dict | list)
+                is_module(current) or isinstance(current, dict | list)
             ):
                 visit(current, value, where)
             elif strict:
@@ -211,7 +277,7 @@ def update_modules(root: Module, modules: Mapping[str, Any], strict: bool) -> No
 
     visit(root, modules, "")
     for container, key, value in puts:
-        if hasattr(type(container), "_is_freezeviz_module"):
+        if is_module(container):
             setattr(container, key, value)
         else:
             container[key] = value
@@ -220,8 +286,10 @@ def update_modules(root: Module, modules: Mapping[str, Any], strict: bool) -> No
 def set_dtype(root: Module, dtype: Any, predicate: Callable[[Any], bool] | None) -> None:
     """See `Module.set_dtype`."""
     tree = Tree(root)
+    cast = {}
     for entry in tree.parameters + tree.buffers:
         value = entry.value
         wanted = is_parameter(value) if predicate is None else predicate(value.dtype)
         if wanted:
-            put(entry, array_namespace(value).astype(value, np.dtype(dtype)))
+            cast[entry.path] = array_namespace(value).astype(value, np.dtype(dtype))
+    assign(root, cast, f"{type(root).__name__}.set_dtype()")

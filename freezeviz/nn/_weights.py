@@ -10,7 +10,7 @@ from freezeviz import backend, io
 from freezeviz.backend import is_array
 from freezeviz.errors import WeightsError, closest
 from freezeviz.nn import _updating
-from freezeviz.nn._members import Tree
+from freezeviz.nn._members import Entry, Tree
 
 if TYPE_CHECKING:
     from freezeviz.nn._module import Module
@@ -32,27 +32,39 @@ def load(module: Module, weights: Any, strict: bool) -> None:
         arrays = _unique(pairs)
     tree = Tree(module)
     known = {e.path: e for e in tree.parameters + tree.buffers}
-    for entry in tree.parameters:
+    for entry in tree.parameters + tree.buffers:
         # Tied arrays may be saved under any of their names.
         known.update({alias: entry for alias in entry.aliases})
-    chosen = {path: array for path, array in arrays.items() if path in known}
     if strict:
         _check_names(source, arrays, known, {e.path: e.aliases for e in tree.parameters})
-    puts = []
-    for path, array in chosen.items():
-        old = known[path].value
-        if not is_array(array):
-            raise WeightsError(
-                f"{source}: {path!r} expects an array, got {type(array).__name__}"
-            )
-        if tuple(array.shape) != tuple(old.shape):
-            raise WeightsError(
-                f"{source}: {path!r} expects shape {tuple(old.shape)}, got {tuple(array.shape)}"
-            )
-        moved = array if type(array) is type(old) else backend.array_namespace(old).asarray(array)
-        puts.append((known[path], moved))
-    for entry, array in puts:
-        _updating.put(entry, array)
+    puts: dict[str, Any] = {}
+    for path, array in arrays.items():
+        if path in known:
+            _check_value(source, path, known[path], array, puts)
+            puts[known[path].path] = _beside(known[path].value, array)
+    _updating.assign(module, puts, source)
+
+
+def _check_value(source: str, path: str, entry: Entry, array: Any, chosen: dict[str, Any]) -> None:
+    if not is_array(array):
+        raise WeightsError(f"{source}: {path!r} expects an array, got {type(array).__name__}")
+    if tuple(array.shape) != tuple(entry.value.shape):
+        raise WeightsError(
+            f"{source}: {path!r} expects shape {tuple(entry.value.shape)}, got {tuple(array.shape)}"
+        )
+    other = chosen.get(entry.path)
+    if other is not None and backend.to_numpy(other).tobytes() != backend.to_numpy(array).tobytes():
+        names = ", ".join(map(repr, (entry.path, *entry.aliases)))
+        raise WeightsError(
+            f"{source}: {names} are one tied array in the model, but differ in what is loaded"
+        )
+
+
+def _beside(old: Any, array: Any) -> Any:
+    """Return an array on the device where another one is."""
+    if type(array) is type(old):
+        return array
+    return backend.array_namespace(old).asarray(backend.to_numpy(array))
 
 
 def _unique(pairs: Any) -> dict[str, Any]:
@@ -74,7 +86,7 @@ def _check_names(
             f"{closest(extra[0], known)} Load with strict=False to pass them over."
         )
     missing = sorted(
-        path for path, aliases in names.items() if not {path, *aliases} & set(arrays)
+        path for path, aliases in names.items() if arrays.keys().isdisjoint([path, *aliases])
     )
     if missing:
         raise WeightsError(

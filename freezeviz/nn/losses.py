@@ -35,6 +35,15 @@ def _same_shape(name: str, predictions: Any, targets: Any) -> None:
         )
 
 
+def _as_float(targets: Any, predictions: Any) -> Any:
+    """Return targets in a dtype that keeps the predictions': float32 - int64 would be float64."""
+    if targets.dtype == predictions.dtype:
+        return targets
+    xp = array_namespace(stop_gradient(targets))
+    whole = xp.isdtype(targets.dtype, ("integral", "bool"))
+    return xp.astype(targets, predictions.dtype) if whole else targets
+
+
 def cross_entropy(
     logits: Any,
     targets: Any,
@@ -71,6 +80,8 @@ def cross_entropy(
         raise ValueError(f"label_smoothing is in [0, 1), got {label_smoothing}")
     if logits.ndim == 0:
         raise ShapeError("cross_entropy expects logits of shape (..., classes), got a scalar")
+    if not -logits.ndim <= axis < logits.ndim:
+        raise ShapeError(f"cross_entropy: no axis {axis} in logits of shape {tuple(logits.shape)}")
     if axis % logits.ndim != logits.ndim - 1:
         logits = np.moveaxis(logits, axis, -1)
         targets = np.moveaxis(targets, axis, -1) if targets.ndim == logits.ndim else targets
@@ -85,6 +96,7 @@ def cross_entropy(
             loss = loss * (1.0 - label_smoothing) + smooth * label_smoothing
     else:
         _same_shape("cross_entropy with probabilities", logits, targets)
+        targets = _as_float(targets, logits)
         if label_smoothing:
             targets = targets * (1.0 - label_smoothing) + label_smoothing / classes
         loss = targets.sum(axis=-1) * autodiff.logsumexp(logits, axis=-1)
@@ -137,17 +149,22 @@ def binary_cross_entropy(
         If the shapes differ.
     """
     _same_shape("binary_cross_entropy", inputs, targets)
+    targets = _as_float(targets, inputs)
     if with_logits:
         loss = autodiff.softplus(inputs) - inputs * targets
     else:
-        # The logarithms are cut off at -100, as in PyTorch, so that 0 and 1 stay finite.
-        log_p = np.maximum(np.log(np.clip(inputs, 1e-45, None)), -100.0)
-        log_q = np.maximum(np.log(np.clip(1.0 - inputs, 1e-45, None)), -100.0)
-        loss = -(targets * log_p + (1.0 - targets) * log_q)
+        loss = -(targets * _log(inputs) + (1.0 - targets) * _log(1.0 - inputs))
     if weights is not None:
         _same_shape("binary_cross_entropy's weights", loss, weights)
         loss = loss * weights
     return _reduce(loss, reduction)
+
+
+def _log(p: Any) -> Any:
+    """Return the logarithm, cut off at -100 as in PyTorch and MLX, so that zero stays finite."""
+    positive = stop_gradient(p) > 0
+    log = np.maximum(np.log(np.where(positive, p, 1.0)), -100.0)
+    return np.where(positive, log, -100.0)
 
 
 def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
@@ -164,4 +181,4 @@ def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
         If the shapes differ: broadcasting (n,) against (n, 1) is a classic silent mistake.
     """
     _same_shape("mse_loss", predictions, targets)
-    return _reduce(np.square(predictions - targets), reduction)
+    return _reduce(np.square(predictions - _as_float(targets, predictions)), reduction)

@@ -1,4 +1,4 @@
-"""Optimizers with the arguments and defaults of ``mlx.optimizers``; state is kept per parameter path."""
+"""Optimizers with MLX's arguments and defaults, and a state for each parameter path."""
 
 from freezeviz.optim._adam import Adam, AdamW
 from freezeviz.optim._base import Optimizer

@@ -47,10 +47,10 @@ class Optimizer:
     # ---- what a subclass says -------------------------------------------------------------
 
     def init_single(self, parameter: Any, state: dict[str, Any]) -> None:
-        """Fill the state of one parameter. ``state["step"]`` is there already and counts its updates."""
+        """Fill the state of one parameter; ``state["step"]``, its count of updates, is there."""
 
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
-        """Return the new value of one parameter; put new arrays into `state`, never write into one."""
+        """Return the new value of one parameter, and put new arrays into `state`."""
         raise NotImplementedError(f"{type(self).__name__} does not say how to update a parameter")
 
     # ---- numbers that may be scheduled -----------------------------------------------------
@@ -75,7 +75,7 @@ class Optimizer:
 
     @property
     def state(self) -> dict[str, dict[str, Any]]:
-        """Mapping from dotted path to that parameter's entry: its ``"step"`` count and its arrays."""
+        """Mapping from path to that parameter's entry: its ``"step"`` count and its arrays."""
         return self._state
 
     @state.setter
@@ -172,7 +172,9 @@ class Optimizer:
         new = self._advance(flat, known)
         return tree.tree_map_with_path(lambda path, _: new[path], gradients)
 
-    def _advance(self, gradients: list[tuple[str, Any]], parameters: dict[str, Any]) -> dict[str, Any]:
+    def _advance(
+        self, gradients: list[tuple[str, Any]], parameters: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return new arrays by path. The optimizer moves on only if all could be computed."""
         for path, gradient in gradients:
             if gradient.shape != parameters[path].shape:
@@ -217,7 +219,9 @@ class Optimizer:
         options = dict(self._numbers)
         for name in self._schedules:
             options[name] = float("nan")
-        shown = [f"{n}=<schedule>" if n in self._schedules else f"{n}={v!r}" for n, v in options.items()]
+        shown = [
+            f"{n}=<schedule>" if n in self._schedules else f"{n}={v!r}" for n, v in options.items()
+        ]
         shown += [f"{name}={value!r}" for name, value in self._options().items()]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -229,11 +233,13 @@ def _computed(parameter: Any) -> Any:
 
 def _check_known(path: str, known: Iterable[str]) -> None:
     if path not in known:
-        raise ParameterKeyError(f"there is no parameter {path!r} for this gradient.{closest(path, known)}")
+        raise ParameterKeyError(
+            f"there is no parameter {path!r} for this gradient.{closest(path, known)}"
+        )
 
 
 def checked(name: str, value: Any, below: float = math.inf) -> float:
-    """Return `value` as a float; raise ValueError unless it is a number from 0 up to, not including, `below`."""
+    """Return `value` as a float; raise ValueError unless it is a number in [0, `below`)."""
     try:
         number = float(value)
     except (TypeError, ValueError):

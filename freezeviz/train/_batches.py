@@ -35,7 +35,9 @@ class Batches:
         if not isinstance(data, tuple | list) or len(data) != 2:
             got = f"{len(data)} things" if isinstance(data, tuple | list) else type(data).__name__
             raise DataError(f"{name} is a pair (x, y) of arrays, got {got}")
-        self.x, self.y = (_as_array(array, f"{name}'s {n}") for n, array in zip("xy", data, strict=True))
+        self.x, self.y = (
+            _as_array(array, f"{name}'s {n}") for n, array in zip("xy", data, strict=True)
+        )
         if len(self.x) != len(self.y):
             raise DataError(
                 f"{name} needs as many targets as inputs, got x of shape {self.x.shape} "
@@ -93,7 +95,11 @@ def _as_array(array: Any, name: str) -> Any:
             raise DataError(f"{name} cannot be made an array: {error}") from error
     if array.ndim == 0:
         raise DataError(f"{name} is a single value; its first axis has to count the samples")
-    if isinstance(array, np.ndarray) and array.dtype.kind not in "biufc" and array.dtype.kind != "V":
+    if (
+        isinstance(array, np.ndarray)
+        and array.dtype.kind not in "biufc"
+        and array.dtype.kind != "V"
+    ):
         raise DataError(f"{name} holds no numbers: its dtype is {array.dtype}")
     return array
 

@@ -6,6 +6,7 @@ apart; frozen and thawed differ by the kind of line as well.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,9 +65,7 @@ class _Layout:
         box = (self.left / self.width, bottom / self.height)
         size = (self.axes_width / self.width, (top - bottom) / self.height)
         axes = figure.add_axes((*box, *size), facecolor="none")
-        axes.tick_params(
-            colors=INK, labelsize=self.points, length=3, width=0.6, color=GREY, pad=2
-        )
+        axes.tick_params(colors=INK, labelsize=self.points, length=3, width=0.6, color=GREY, pad=2)
         axes.xaxis.set_major_locator(NullLocator())  # only the lowest axes get ticks: 3 ms each
         bins = max(2, int((top - bottom) / (2.2 * self.font)))
         axes.yaxis.set_major_locator(MaxNLocator(bins, steps=[1, 2, 5, 10]))
@@ -92,7 +91,7 @@ def draw_history(figure: "Figure", history: "History") -> None:
     -----
     Curves are reduced to about 1,200 points, so drawing takes the same time after 100 steps and
     after 100,000. The freeze state is drawn as a strip below: a bar for each group of parameters
-    that were frozen at the same times, and as a shade over the curves, the darker the more is frozen.
+    that were frozen at the same times, and as a shade over the curves, darker where more is frozen.
     """
     steps, validation = history.steps, history.validation
     layout = _Layout.of(figure)
@@ -192,14 +191,25 @@ def _curve(axes: "Axes", x: np.ndarray, y: np.ndarray, label: str, color: str) -
     else:
         x, y = decimate(x, y)
     alone = len(y) == 1
-    axes.plot(x, y, color=color, linewidth=1.4, label=label, marker="o" if alone else "", ms=4, clip_on=not alone)
+    axes.plot(
+        x,
+        y,
+        color=color,
+        linewidth=1.4,
+        label=label,
+        marker="o" if alone else "",
+        ms=4,
+        clip_on=not alone,
+    )
 
 
 def _dots(axes: "Axes", x: np.ndarray, y: np.ndarray, label: str, color: str) -> None:
     if len(x):
         x, y = decimate(x, y)
         marker = "o" if len(x) <= 60 else ""
-        axes.plot(x, y, color=color, linewidth=1.2, marker=marker, ms=3.5, label=label, clip_on=False)
+        axes.plot(
+            x, y, color=color, linewidth=1.2, marker=marker, ms=3.5, label=label, clip_on=False
+        )
 
 
 def _spread_too_wide(loss: np.ndarray) -> bool:
@@ -209,7 +219,7 @@ def _spread_too_wide(loss: np.ndarray) -> bool:
 
 
 def _mark_bad(axes: "Axes", x: np.ndarray, bad: np.ndarray, layout: _Layout) -> None:
-    """Mark where the loss was NaN or infinite: a cross where it begins, a bar as long as it lasts."""
+    """Mark where the loss was NaN or infinite: a cross, and a bar as long as it lasts."""
     found = stretches(bad)
     if not found:
         return
@@ -237,7 +247,7 @@ def _shade(axes: "Axes", groups: tuple[Group, ...], last: int, parameters: int) 
     ranges: list[tuple[int, int]] = []
     colors: list[tuple[float, float, float, float]] = []
     frozen = 0
-    for start, end in zip(moments, moments[1:], strict=False):
+    for start, end in pairwise(moments):
         frozen += change[start]
         if frozen and end > start:
             ranges.append((start, end - start))

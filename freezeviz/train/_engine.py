@@ -42,8 +42,8 @@ class Engine:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(
-                f"a Trainer trains freezeviz.nn modules, got {type(model).__name__}. Models of other "
-                "frameworks keep their own training loop; explore() and freeze() work on them."
+                f"a Trainer trains freezeviz.nn modules, got {type(model).__name__}. Models of "
+                "other frameworks keep their own loop; explore() and freeze() work on them."
             )
         if isinstance(optimizer, type) or not hasattr(optimizer, "update"):
             raise TypeError(
@@ -52,6 +52,7 @@ class Engine:
         if data is None:
             raise DataError("a Trainer needs data to train on: data=(x, y)")
         self.model = model
+        self._forward: Any = model  # a Module has no __call__ of its own, every model has
         self.optimizer = optimizer
         self.seed = whole_number(seed, "seed", 0)
         batch_size = whole_number(batch_size, "batch_size", 1)
@@ -63,7 +64,7 @@ class Engine:
         self._value_and_grad = nn.value_and_grad(model, self._objective)
 
     def _objective(self, x: Any, y: Any) -> tuple[Any, Any]:
-        outputs = self.model(x)
+        outputs = self._forward(x)
         return self._loss(outputs, y), outputs
 
     def place(self) -> None:
@@ -74,7 +75,7 @@ class Engine:
                 self.validation.place(parameter)
 
     def step(self, number: int, skip_bad: bool) -> Outcome:
-        """Make step `number`, counted from 0. With `skip_bad`, a bad loss leaves the model alone."""
+        """Make step `number`, from 0. With `skip_bad`, a bad loss leaves the model alone."""
         x, y = self.train.at(number)
         with random.using(partial(self._generator, 0, number)):
             (loss, outputs), gradients = self._value_and_grad(x, y)

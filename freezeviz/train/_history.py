@@ -91,7 +91,9 @@ class History:
     def groups(self) -> tuple[Group, ...]:
         """The frozen stretches again, of whole modules where all below was frozen at once."""
         spans = self._spans
-        if self._grouped[0] is not spans:  # a mapping is replaced when it changes, see _change_spans
+        if (
+            self._grouped[0] is not spans
+        ):  # a mapping is replaced when it changes, see _change_spans
             self._grouped = (spans, frozen_groups(self.parameters, spans))
         return self._grouped[1]
 
@@ -146,8 +148,8 @@ class History:
         columns : dict
             ``step``, ``epoch``, ``loss``, ``accuracy`` (a value per step; accuracy None where there
             is none), ``validation_step``, ``validation_epoch``, ``validation_loss``,
-            ``validation_accuracy``; ``changes``: list of ``{step, kind, label}``; ``frozen``: list of
-            ``{path, start, end}``, `end` None where it is frozen still.
+            ``validation_accuracy``; ``changes``: list of ``{step, kind, label}``; ``frozen``: list
+            of ``{path, start, end}``, `end` None where it is frozen still.
         """
         columns: dict[str, Any] = {}
         for prefix, table in (("", self.steps), ("validation_", self.validation)):
@@ -178,7 +180,9 @@ class History:
             return rows.setdefault(int(step), {"step": int(step)})
 
         for prefix, table in (("", self.steps), ("validation_", self.validation)):
-            for step, epoch, loss, accuracy in zip(*(c.tolist() for c in table.values()), strict=True):
+            for step, epoch, loss, accuracy in zip(
+                *(c.tolist() for c in table.values()), strict=True
+            ):
                 entry = row(step)
                 entry["epoch"] = int(epoch)
                 entry[prefix + "loss"] = loss
@@ -187,7 +191,15 @@ class History:
             entry = row(mark.step)
             entry["changes"] = "; ".join(filter(None, (entry.get("changes"), mark.label)))
 
-        names = ["step", "epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "changes"]
+        names = [
+            "step",
+            "epoch",
+            "loss",
+            "accuracy",
+            "validation_loss",
+            "validation_accuracy",
+            "changes",
+        ]
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, restval="")
             writer.writeheader()

@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from freezeviz.adapters import adapt
@@ -17,6 +17,7 @@ from freezeviz.train._engine import Engine
 from freezeviz.train._history import History
 from freezeviz.train._modes import modes_restored
 from freezeviz.train._observers import Observers
+from freezeviz.train._turns import Turns
 
 _log = logging.getLogger("freezeviz")
 _POLL = 0.2  # seconds between looks for an interrupt while paused
@@ -43,6 +44,7 @@ class Loop:
         self.driver: int | None = None  # the thread that drives a run in the foreground
         self.interrupted = False
         self.times: deque[float] = deque(maxlen=256)  # of the latest steps
+        self._turns = Turns()
         self._stopping = self._bad_loss = False
         self._warned: set[type[Warning]] = set()
 
@@ -84,12 +86,12 @@ class Loop:
         """End a run that was opened and cannot begin."""
         self._end("stopped", events.Stopped)
 
-    def open_and_run(self, epochs: int) -> Iterator[events.StepDone]:
+    def open_and_run(self, epochs: int) -> Generator[events.StepDone, None, None]:
         """Yield the steps of a run in the foreground, which begins with the first of them."""
         self.open(epochs, background=False)
         yield from self.run(epochs)
 
-    def run(self, epochs: int) -> Iterator[events.StepDone]:
+    def run(self, epochs: int) -> Generator[events.StepDone, None, None]:
         """Yield the steps of a run that was opened."""
         try:
             with modes_restored(self.model):
@@ -99,6 +101,7 @@ class Loop:
                     if self._stopping:
                         break
                     yield self._make_step()
+                    self._turns.offer()
         except Exception as error:
             self.error = error
             self._end("failed", events.Failed, f"{type(error).__name__}: {error}")

@@ -101,7 +101,7 @@ def _try(
 
 
 def _merge_with_nearest(groups: "list[list[Mark]]", index: int) -> None:
-    """Join the group at `index` to the neighbour that lies nearer; there is always one right of it."""
+    """Join the group at `index` to its nearer neighbour; there always is one on its right."""
     before = groups[index][0].step - groups[index - 1][-1].step if index else float("inf")
     after = groups[index + 1][0].step - groups[index][-1].step
     first = index - 1 if before < after else index

@@ -32,7 +32,9 @@ def resolve_loss(loss: Any) -> tuple[Loss, bool]:
                 f"Known: {', '.join(_known)}."
             )
         named = getattr(losses, loss)
-        return lambda outputs, targets: named(outputs, targets, reduction="mean"), loss in CLASSIFYING
+        return lambda outputs, targets: named(
+            outputs, targets, reduction="mean"
+        ), loss in CLASSIFYING
     if not callable(loss):
         raise TypeError(
             "loss is the name of a loss, or a function (outputs, targets) -> scalar; "

@@ -21,6 +21,7 @@ class Observers:
 
     def add(self, observer: Observer) -> Callable[[], None]:
         """Add one, and return a function that removes it."""
+
         # A fresh entry even for a function that is there already: each is removed by itself.
         def entry(event: Event) -> object:
             return observer(event)

@@ -151,8 +151,8 @@ class Trainer(RunView):
     def steps(self, epochs: int) -> Iterator[StepDone]:
         """Return an iterator that makes a step each time it is asked for the next.
 
-        `fit` and `start` do nothing else than to exhaust it. The run begins with the first step, and
-        is stopped when the iterator is closed: by leaving the loop, that is.
+        `fit` and `start` do nothing else than to exhaust it. The run begins with the first step,
+        and is stopped when the iterator is closed: by leaving the loop, that is.
 
         Parameters
         ----------
@@ -204,7 +204,7 @@ class Trainer(RunView):
             )
 
     def stop(self) -> None:
-        """End the run, paused or not, after the step in hand. Without a run there is nothing to do."""
+        """End the run, paused or not, after the step in hand; without a run, do nothing."""
         self._loop.mailbox.put(commands.Stop())
 
     def wait(self, timeout: float | None = None) -> str:
@@ -236,8 +236,7 @@ class Trainer(RunView):
             return self.status
         if self.status == "failed" and self.error is not None:
             raise RunError(
-                f"the run failed after step {self.step}: "
-                f"{type(self.error).__name__}: {self.error}"
+                f"the run failed after step {self.step}: {type(self.error).__name__}: {self.error}"
             ) from self.error
         return self.status
 

@@ -4,7 +4,8 @@ import math
 
 from freezeviz.autodiff import _primitives as p
 from freezeviz.autodiff._count import gemm
-from freezeviz.autodiff._tracer import Fused
+from freezeviz.autodiff._fused._base import Fused
+from freezeviz.autodiff._tracer import raw
 from freezeviz.backend import array_namespace
 
 
@@ -17,7 +18,8 @@ def _reference(queries, keys, values, *, mask=None, scale=None):
     keys : array of shape (..., source, dims)
     values : array of shape (..., source, value_dims)
     mask : array broadcastable to (..., length, source), optional
-        Added to the scores; boolean masks are true where attention is allowed.
+        Added to the scores; boolean masks are true where attention is allowed. A query from
+        which all is hidden gets zeros.
     scale : float, optional
         ``1 / sqrt(dims)`` by default.
 
@@ -31,20 +33,21 @@ def _reference(queries, keys, values, *, mask=None, scale=None):
     """
     scale = 1.0 / math.sqrt(queries.shape[-1]) if scale is None else scale
     scores = p.matmul(queries * scale, p.swap(keys))
-    if mask is not None:
-        if _is_boolean(mask):
-            scores = p.where(mask, scores, -math.inf)
-        else:
-            scores = scores + mask
-    return p.matmul(p.softmax(scores, axis=-1), values)
+    if mask is None:
+        return p.matmul(p.softmax(scores, axis=-1), values)
+    scores = p.where(mask, scores, -math.inf) if _is_boolean(mask) else scores + mask
+    xp = array_namespace(raw(scores))
+    blind = xp.all(raw(scores) == -math.inf, axis=-1, keepdims=True)
+    probs = p.softmax(p.where(blind, 0.0, scores), axis=-1)
+    return p.matmul(p.masked(probs, mask=~blind), values)
 
 
 def _is_boolean(mask) -> bool:
-    return array_namespace(mask).isdtype(mask.dtype, "bool")
+    return array_namespace(raw(mask)).isdtype(mask.dtype, "bool")
 
 
 def _forward(needs, queries, keys, values, *, mask=None, scale=None):
-    xp = array_namespace(queries)
+    xp = array_namespace(queries, keys, values, mask)
     scale = 1.0 / math.sqrt(queries.shape[-1]) if scale is None else scale
     probs = gemm(queries * scale, xp.matrix_transpose(keys))
     if mask is not None:
@@ -52,9 +55,14 @@ def _forward(needs, queries, keys, values, *, mask=None, scale=None):
             probs = xp.where(mask, probs, xp.asarray(-math.inf, dtype=probs.dtype))
         else:
             probs = probs + mask
-    probs -= xp.max(probs, axis=-1, keepdims=True)
+    top = xp.max(probs, axis=-1, keepdims=True)
+    if mask is not None:
+        # All hidden: exp(-inf) / 1, not exp(-inf + inf) / 0.
+        top = xp.where(top == -math.inf, xp.zeros_like(top), top)
+    probs -= top
     probs = xp.exp(probs)
-    probs /= xp.sum(probs, axis=-1, keepdims=True)
+    total = xp.sum(probs, axis=-1, keepdims=True)
+    probs /= total if mask is None else xp.where(total == 0, xp.ones_like(total), total)
     out = gemm(probs, values)
     need_queries, need_keys, need_values = needs
     scores_need = need_queries or need_keys

@@ -1,11 +1,12 @@
 """Two-dimensional convolution, channels last."""
 
+import math
 from typing import Any
 
 from freezeviz.autodiff import _functions as f
 from freezeviz.autodiff import _primitives as p
 from freezeviz.autodiff._count import gemm
-from freezeviz.autodiff._tracer import Fused
+from freezeviz.autodiff._fused._base import Fused
 from freezeviz.backend import array_namespace
 
 # The convolution is a matrix product with the input's windows ("columns"): for every output
@@ -27,6 +28,7 @@ def _slices(kernel, stride, dilation, out):
                 slice(None),
                 slice(top, top + stride[0] * (out[0] - 1) + 1, stride[0]),
                 slice(left, left + stride[1] * (out[1] - 1) + 1, stride[1]),
+                ...,
             )
 
 
@@ -64,7 +66,7 @@ def _reference(x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1
         inner = slice(group * per_in, (group + 1) * per_in)
         outer = slice(group * per_out, (group + 1) * per_out)
         rows = f.reshape(columns[..., inner], (-1, kernel[0] * kernel[1] * per_in))
-        flat = f.reshape(weight[outer], (per_out, -1))
+        flat = f.reshape(p.getitem(weight, index=(outer, ...)), (per_out, -1))
         parts.append(p.matmul(rows, p.swap(flat)))
     y = parts[0] if groups == 1 else f.concatenate(parts, axis=1)
     y = f.reshape(y, (x.shape[0], *out, weight.shape[0]))
@@ -74,15 +76,13 @@ def _reference(x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1
 def _columns(x: Any, kernel, stride, padding, dilation, out, groups) -> Any:
     """Return the windows, of shape (groups, batch * positions, kernel * channels per group)."""
     xp = array_namespace(x)
+    n, per = x.shape[0], x.shape[3] // groups
     padded = _padded(x, padding)
-    n, channels = x.shape[0], x.shape[3]
-    per = channels // groups
+    padded = xp.reshape(padded, (*padded.shape[:3], groups, per))
     columns = xp.empty((groups, n, *out, kernel[0] * kernel[1], per), dtype=x.dtype)
     for k, index in enumerate(_slices(kernel, stride, dilation, out)):
-        view = padded[index]
-        for group in range(groups):
-            columns[group, :, :, :, k, :] = view[..., group * per : (group + 1) * per]
-    return xp.reshape(columns, (groups, -1, kernel[0] * kernel[1] * per))
+        columns[..., k, :] = xp.permute_dims(padded[index], (3, 0, 1, 2, 4))
+    return xp.reshape(columns, (groups, n * out[0] * out[1], kernel[0] * kernel[1] * per))
 
 
 def _padded(x: Any, padding) -> Any:
@@ -95,9 +95,7 @@ def _padded(x: Any, padding) -> Any:
     return padded
 
 
-def _forward(
-    needs, x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1
-):
+def _forward(needs, x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
     xp = array_namespace(x, weight)
     kernel = tuple(weight.shape[1:3])
     out = _geometry(x.shape[1:3], kernel, stride, padding, dilation)
@@ -110,7 +108,10 @@ def _forward(
         y = gemm(columns, xp.matrix_transpose(flat))  # (groups, positions, per_out)
         y = xp.reshape(xp.permute_dims(y, (1, 0, 2)), (-1, weight.shape[0]))
     if bias is not None:
-        y = y + bias
+        if bias.dtype == y.dtype:
+            y += bias
+        else:
+            y = y + bias
     y = xp.reshape(y, (x.shape[0], *out, weight.shape[0]))
     # The columns are kh * kw times the input: keep the input and cut them again for dweight.
     kept_x = x if needs[1] else None
@@ -126,7 +127,7 @@ def _backward(g, needs, residual):
     dx = dw = db = None
     if needs[2]:
         db = xp.sum(g, axis=(0, 1, 2))
-    flat_g = xp.reshape(g, (-1, groups, per_out))
+    flat_g = xp.reshape(g, (math.prod(g.shape[:3]), groups, per_out))
     flat_g = xp.permute_dims(flat_g, (1, 0, 2))  # (groups, positions, per_out)
     if needs[1]:
         columns = _columns(x, kernel, stride, padding, dilation, out, groups)
@@ -138,11 +139,10 @@ def _backward(g, needs, residual):
         per = channels // groups
         dcolumns = xp.reshape(dcolumns, (groups, n, *out, kernel[0] * kernel[1], per))
         top, left = padding
-        full = xp.zeros((n, h + 2 * top, w + 2 * left, channels), dtype=g.dtype)
+        full = xp.zeros((n, h + 2 * top, w + 2 * left, groups, per), dtype=g.dtype)
         for k, index in enumerate(_slices(kernel, stride, dilation, out)):
-            for group in range(groups):
-                part = (*index, slice(group * per, (group + 1) * per))
-                full[part] += dcolumns[group, :, :, :, k, :]
+            full[index] += xp.permute_dims(dcolumns[..., k, :], (1, 2, 3, 0, 4))
+        full = xp.reshape(full, (n, h + 2 * top, w + 2 * left, channels))
         dx = full[:, top : top + h, left : left + w, :]
     return dx, dw, db
 

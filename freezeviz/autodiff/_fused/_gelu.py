@@ -3,7 +3,7 @@
 import math
 
 from freezeviz.autodiff import _primitives as p
-from freezeviz.autodiff._tracer import Fused
+from freezeviz.autodiff._fused._base import Fused
 from freezeviz.backend import array_namespace
 
 _SQRT_HALF = math.sqrt(0.5)

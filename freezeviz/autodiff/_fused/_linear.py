@@ -1,10 +1,11 @@
 """``x @ weight.T + bias`` over the last axis."""
 
+import math
 from typing import Any
 
 from freezeviz.autodiff import _primitives as p
 from freezeviz.autodiff._count import gemm
-from freezeviz.autodiff._tracer import Fused
+from freezeviz.autodiff._fused._base import Fused
 from freezeviz.backend import array_namespace
 
 
@@ -22,10 +23,9 @@ def _reference(x, weight, bias):
 
 
 def _forward(needs, x, weight, bias):
-    need_x, need_weight, need_bias = needs
     xp = array_namespace(x, weight)
     lead = tuple(x.shape[:-1])
-    rows = x if x.ndim == 2 else xp.reshape(x, (-1, x.shape[-1]))
+    rows = x if x.ndim == 2 else xp.reshape(x, (math.prod(lead), x.shape[-1]))
     y = gemm(rows, weight.T)
     if bias is not None:
         if bias.dtype == y.dtype:
@@ -34,23 +34,20 @@ def _forward(needs, x, weight, bias):
             y = y + bias
     out = y if x.ndim == 2 else xp.reshape(y, (*lead, weight.shape[0]))
     # The input is kept for the weight's gradient alone, the weight for the input's alone.
-    kept_rows = rows if need_weight else None
-    kept_weight = weight if need_x else None
-    bias_dtype = bias.dtype if need_bias else None
-    return out, (kept_rows, kept_weight, tuple(x.shape), x.dtype, weight.dtype, bias_dtype)
+    return out, (rows if needs[1] else None, weight if needs[0] else None, tuple(x.shape))
 
 
 def _backward(g, needs, residual) -> tuple[Any, Any, Any]:
-    rows, weight, shape, x_dtype, weight_dtype, bias_dtype = residual
+    rows, weight, shape = residual
     xp = array_namespace(g)
-    flat = g if g.ndim == 2 else xp.reshape(g, (-1, g.shape[-1]))
+    flat = g if g.ndim == 2 else xp.reshape(g, (math.prod(shape[:-1]), g.shape[-1]))
     dx = dw = db = None
     if needs[0]:
-        dx = xp.astype(xp.reshape(gemm(flat, weight), shape), x_dtype, copy=False)
+        dx = xp.reshape(gemm(flat, weight), shape)
     if needs[1]:
-        dw = xp.astype(gemm(flat.T, rows), weight_dtype, copy=False)
+        dw = gemm(flat.T, rows)
     if needs[2]:
-        db = xp.sum(flat, axis=0, dtype=bias_dtype)
+        db = xp.sum(flat, axis=0)
     return dx, dw, db
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from freezeviz.autodiff import _functions as f
 from freezeviz.autodiff import _primitives as p
+from freezeviz.autodiff._fused._base import Fused
 from freezeviz.autodiff._grad import stop_gradient
-from freezeviz.autodiff._tracer import Fused, raw
+from freezeviz.autodiff._tracer import raw
 from freezeviz.backend import array_namespace
 
 # Both are one computation: normalise over some axes, then scale and shift by arrays that
@@ -49,9 +50,9 @@ def _backward(g, needs, residual):
     lead = _batch_axes(g.ndim)
     dx = dw = db = None
     if needs[1]:
-        dw = xp.sum(g * h, axis=lead)
+        dw = xp.sum(g * h, axis=lead) if lead else g * h
     if needs[2]:
-        db = xp.sum(g, axis=lead)
+        db = xp.sum(g, axis=lead) if lead else g
     if needs[0]:
         u = g if weight is None else g * weight
         along = xp.mean(u * h, axis=axes, keepdims=True)

@@ -4,15 +4,16 @@ import math
 
 from freezeviz.autodiff import _functions as f
 from freezeviz.autodiff import _primitives as p
+from freezeviz.autodiff._fused._base import Fused
 from freezeviz.autodiff._fused._conv import _geometry, _slices
-from freezeviz.autodiff._tracer import Fused, raw
+from freezeviz.autodiff._tracer import raw
 from freezeviz.backend import array_namespace
 
 
 def _windows(x, kernel_size, stride, padding):
-    """Yield the index of each window position into the padded input; and the output's size."""
+    """Return the index of each position of the window into the padded input."""
     out = _geometry(x.shape[1:3], kernel_size, stride, padding, (1, 1))
-    return list(_slices(kernel_size, stride, (1, 1), out)), out
+    return list(_slices(kernel_size, stride, (1, 1), out))
 
 
 def _reference(x, *, kernel_size, stride, padding=(0, 0)):
@@ -29,7 +30,7 @@ def _reference(x, *, kernel_size, stride, padding=(0, 0)):
     array of shape (batch, out_height, out_width, channels)
         Of equal values in a window, the first gets the gradient, as in PyTorch.
     """
-    indices, _ = _windows(x, kernel_size, stride, padding)
+    indices = _windows(x, kernel_size, stride, padding)
     if any(padding):
         widths = ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0))
         x = f.pad(x, widths, constant_values=-math.inf)
@@ -52,27 +53,27 @@ def _padded(x, padding):
 
 def _forward(needs, x, *, kernel_size, stride, padding=(0, 0)):
     xp = array_namespace(x)
-    indices, out = _windows(x, kernel_size, stride, padding)
+    indices = _windows(x, kernel_size, stride, padding)
     padded = _padded(x, padding)
     best = xp.asarray(padded[indices[0]], copy=True)
-    which = xp.zeros(best.shape, dtype=xp.uint8) if needs[0] else None
-    if len(indices) > 256:
-        which = xp.zeros(best.shape, dtype=xp.int32) if needs[0] else None
+    small = len(indices) <= 256
+    which = xp.zeros(best.shape, dtype=xp.uint8 if small else xp.int32) if needs[0] else None
     for k, index in enumerate(indices[1:], start=1):
         view = padded[index]
         if which is not None:
-            which[view > best] = k
+            # The position of the first maximum. As k grows, the larger of the two is the later
+            # one; a product is a tenth of the cost of writing where a mask is true.
+            later = xp.astype(view > best, which.dtype) * xp.asarray(k, dtype=which.dtype)
+            which = xp.maximum(which, later)
         best = xp.maximum(best, view)
     return best, (which, indices, tuple(x.shape), padding)
 
 
 def _backward(g, needs, residual):
     which, indices, (n, h, w, c), (top, left) = residual
-    xp = array_namespace(g)
-    full = xp.zeros((n, h + 2 * top, w + 2 * left, c), dtype=g.dtype)
-    zero = xp.zeros_like(g)
+    full = array_namespace(g).zeros((n, h + 2 * top, w + 2 * left, c), dtype=g.dtype)
     for k, index in enumerate(indices):
-        full[index] += xp.where(which == k, g, zero)
+        full[index] += p.masked(g, mask=which == k)
     return (full[:, top : top + h, left : left + w, :],)
 
 

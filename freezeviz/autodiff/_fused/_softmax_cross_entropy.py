@@ -2,7 +2,7 @@
 
 from freezeviz.autodiff import _functions as f
 from freezeviz.autodiff import _primitives as p
-from freezeviz.autodiff._tracer import Fused
+from freezeviz.autodiff._fused._base import Fused
 from freezeviz.backend import array_namespace
 
 

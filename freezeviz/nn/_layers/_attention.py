@@ -22,8 +22,10 @@ class MultiHeadAttention(Module):
         Of queries and outputs.
     num_heads : int
         Divides `dims`.
-    query_input_dims, key_input_dims, value_input_dims, value_dims, value_output_dims : int, optional
+    query_input_dims, key_input_dims, value_input_dims : int, optional
         By default `dims`; that of values defaults to that of keys.
+    value_dims, value_output_dims : int, optional
+        By default `dims`.
     bias : bool
         Whether the projections have one.
     rng : numpy.random.Generator, optional
@@ -52,13 +54,16 @@ class MultiHeadAttention(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
-        if dims % num_heads:
-            raise ValueError(f"MultiHeadAttention: dims={dims} is no multiple of {num_heads=}")
         query_input_dims = query_input_dims or dims
         key_input_dims = key_input_dims or dims
         value_input_dims = value_input_dims or key_input_dims
         value_dims = value_dims or dims
         value_output_dims = value_output_dims or dims
+        for name, size in (("dims", dims), ("value_dims", value_dims)):
+            if size % num_heads:
+                raise ValueError(
+                    f"MultiHeadAttention: {name}={size} is no multiple of {num_heads=}"
+                )
         self.num_heads = num_heads
         self.query_proj = Linear(query_input_dims, dims, bias=bias, rng=rng)
         self.key_proj = Linear(key_input_dims, dims, bias=bias, rng=rng)
@@ -100,12 +105,14 @@ class MultiHeadAttention(Module):
             )
         ]
         out = autodiff.attention(*heads, mask=mask)
-        batch, _, length, _ = out.shape
-        return self.out_proj(out.transpose(0, 2, 1, 3).reshape(batch, length, -1))
+        batch, heads, length, dims = out.shape
+        return self.out_proj(out.transpose(0, 2, 1, 3).reshape(batch, length, heads * dims))
 
     def _split(self, x: Any) -> Any:
-        batch, length, _ = x.shape
-        return x.reshape(batch, length, self.num_heads, -1).transpose(0, 2, 1, 3)
+        # Sizes in full, not -1: that is unknown for an empty batch.
+        batch, length, dims = x.shape
+        heads = self.num_heads
+        return x.reshape(batch, length, heads, dims // heads).transpose(0, 2, 1, 3)
 
     @staticmethod
     def create_additive_causal_mask(n: int, dtype: Any = np.float32) -> np.ndarray:

@@ -28,9 +28,12 @@ class Sequential(Module):
 
     def __init__(self, *modules: Callable[..., Any]):
         super().__init__()
-        wrong = [m for m in modules if not callable(m)]
-        if wrong:
-            raise TypeError(f"Sequential takes modules and callables, got {wrong[0]!r}")
+        for module in modules:
+            if isinstance(module, type):
+                name = module.__name__
+                raise TypeError(f"Sequential got the class {name}; make a layer of it: {name}()")
+            if not callable(module):
+                raise TypeError(f"Sequential takes modules and callables, got {module!r}")
         self.layers = list(modules)
 
     def __call__(self, x: Any) -> Any:

@@ -29,9 +29,7 @@ class Embedding(Module):
         Normal with standard deviation ``1/sqrt(dims)`` at first, as in MLX.
     """
 
-    def __init__(
-        self, num_embeddings: int, dims: int, *, rng: np.random.Generator | None = None
-    ):
+    def __init__(self, num_embeddings: int, dims: int, *, rng: np.random.Generator | None = None):
         super().__init__()
         self.weight = init.normal(0.0, 1.0 / math.sqrt(dims))((num_embeddings, dims), rng=rng)
 

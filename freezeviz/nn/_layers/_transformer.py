@@ -263,8 +263,12 @@ class Transformer(Module):
     ):
         super().__init__()
         rest = (dims, num_heads, mlp_dims, dropout, activation, norm_first)
-        self.encoder = custom_encoder or TransformerEncoder(num_encoder_layers, *rest)
-        self.decoder = custom_decoder or TransformerDecoder(num_decoder_layers, *rest)
+        if custom_encoder is None:
+            custom_encoder = TransformerEncoder(num_encoder_layers, *rest)
+        if custom_decoder is None:
+            custom_decoder = TransformerDecoder(num_decoder_layers, *rest)
+        self.encoder: Any = custom_encoder
+        self.decoder: Any = custom_decoder
 
     def __call__(
         self,

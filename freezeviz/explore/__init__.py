@@ -1,0 +1,19 @@
+"""A model's tree without a browser: rows, freezing, undo, summaries. The notebook face is `freezeviz.widgets`."""
+
+from freezeviz.explore._controller import Change, Controller
+from freezeviz.explore._explorer import Explorer, explore
+from freezeviz.explore._rows import Row
+from freezeviz.explore._structure import STATES, Structure
+from freezeviz.explore._summary import Summary, summary
+
+__all__ = [
+    "STATES",
+    "Change",
+    "Controller",
+    "Explorer",
+    "Row",
+    "Structure",
+    "Summary",
+    "explore",
+    "summary",
+]

@@ -1,0 +1,151 @@
+"""The rows of a model's tree as columns, in preorder, so that a state of 10,000 rows is two array operations."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from freezeviz.adapters import LayerInfo
+
+STATES = ("trainable", "frozen", "mixed", "none")
+TRAINABLE, FROZEN, MIXED, NONE = range(4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structure:
+    """What of a model's rows does not change when something is frozen.
+
+    Row 0 is the model itself. A row comes before the rows below it, so what is below row `i` is the
+    range ``i + 1`` to ``end[i]``, and sums over subtrees are differences of one cumulative sum.
+
+    Attributes
+    ----------
+    paths, labels, kinds, details : tuple of str
+        Of each row; `labels` are paths without the parent's, ``"layers.0"``.
+    aliases : tuple of tuple of str
+        Further paths of a shared module or tied parameter.
+    parent, end, level : int array, shape (rows,)
+    is_parameter, has_buffers : bool array, shape (rows,)
+    n_parameters, n_bytes : int array, shape (rows,)
+        Of the row and all below it.
+    index : dict of str to int
+        Row of each path, aliases included.
+    """
+
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+    kinds: tuple[str, ...]
+    details: tuple[str, ...]
+    aliases: tuple[tuple[str, ...], ...]
+    parent: np.ndarray
+    end: np.ndarray
+    level: np.ndarray
+    is_parameter: np.ndarray
+    has_buffers: np.ndarray
+    n_parameters: np.ndarray
+    n_bytes: np.ndarray
+    index: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def parameters_below(self, row: int) -> list[int]:
+        """Rows of the parameters of row `row`: its own and all below."""
+        return [int(i) for i in range(row, self.end[row]) if self.is_parameter[i]]
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sums of `values`, shape (rows,), over each row and all below it."""
+        total = np.concatenate(([0], np.cumsum(values, dtype=np.int64)))
+        return total[self.end] - total[:-1]
+
+    def states(self, frozen: np.ndarray) -> np.ndarray:
+        """State of each row (an index of `STATES`), given which parameter rows are frozen."""
+        all_below = self.sums(self.is_parameter)
+        frozen_below = self.sums(frozen & self.is_parameter)
+        states = np.full(len(self), MIXED, np.uint8)
+        states[frozen_below == 0] = TRAINABLE
+        states[frozen_below == all_below] = FROZEN
+        states[all_below == 0] = NONE
+        return states
+
+
+def build_structure(root: "LayerInfo") -> Structure:
+    """Return the columns of a snapshot. No recursion: a model may be nested deeper than Python's stack."""
+    paths: list[str] = []
+    labels: list[str] = []
+    kinds: list[str] = []
+    details: list[str] = []
+    aliases: list[tuple[str, ...]] = []
+    parent: list[int] = []
+    level: list[int] = []
+    is_parameter: list[bool] = []
+    has_buffers: list[bool] = []
+    sizes: list[int] = []
+    n_bytes: list[int] = []
+
+    def add(path: str, label: str, kind: str, detail: str, also: tuple[str, ...], above: int) -> int:
+        paths.append(path)
+        labels.append(label)
+        kinds.append(kind)
+        details.append(detail)
+        aliases.append(also)
+        parent.append(above)
+        level.append(level[above] + 1 if above >= 0 else 0)
+        is_parameter.append(False)
+        has_buffers.append(False)
+        sizes.append(0)
+        n_bytes.append(0)
+        return len(paths) - 1
+
+    todo: list[tuple[LayerInfo, int]] = [(root, -1)]
+    while todo:
+        layer, above = todo.pop()
+        label = _label(layer.path, paths[above]) if above >= 0 else layer.name
+        row = add(layer.path, label, layer.kind, layer.detail, layer.aliases, above)
+        has_buffers[row] = bool(layer.buffers)
+        for info in layer.parameters:
+            shape = " × ".join(str(n) for n in info.shape) or "scalar"
+            leaf = add(
+                info.path, _label(info.path, layer.path), "parameter", shape, info.aliases, row
+            )
+            is_parameter[leaf] = True
+            sizes[leaf] = info.size
+            n_bytes[leaf] = info.nbytes
+        todo.extend((child, row) for child in reversed(layer.children))
+
+    parents = np.array(parent, np.int32)
+    end = np.arange(1, len(paths) + 1, dtype=np.int32)
+    for row in range(len(paths) - 1, 0, -1):
+        end[parents[row]] = max(end[parents[row]], end[row])
+    index: dict[str, int] = {}
+    for row, path in enumerate(paths):
+        index[path] = row
+    for row, also in enumerate(aliases):
+        for path in also:
+            index.setdefault(path, row)
+
+    structure = Structure(
+        tuple(paths),
+        tuple(labels),
+        tuple(kinds),
+        tuple(details),
+        tuple(aliases),
+        parents,
+        end,
+        np.array(level, np.int32),
+        np.array(is_parameter, bool),
+        np.array(has_buffers, bool),
+        np.array(sizes, np.int64),
+        np.array(n_bytes, np.int64),
+        index,
+    )
+    # Own sizes so far; a row stands for all below it.
+    structure.n_parameters[:] = structure.sums(structure.n_parameters)
+    structure.n_bytes[:] = structure.sums(structure.n_bytes)
+    return structure
+
+
+def _label(path: str, parent: str) -> str:
+    prefix = parent + "."
+    return path[len(prefix) :] if parent and path.startswith(prefix) else path

@@ -1,0 +1,68 @@
+"""What a page may ask for. A page can send anything, so every field is checked before it is used."""
+
+from dataclasses import dataclass
+from typing import Any
+
+MOST_EPOCHS = 1_000_000
+ACTIONS = frozenset(
+    "hello bye toggle freeze_all unfreeze_all undo redo start pause resume stop".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A checked message: who sent it (`view`, `seq`), what it asks for, and its one argument."""
+
+    type: str
+    view: str
+    seq: int
+    row: int = -1
+    path: str = ""
+    epochs: int = 0
+    ratio: float = 1.0
+
+
+def parse_message(content: Any) -> Message:
+    """Return the checked message.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing or is not what it should be; the message names it.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"expected an object, got {type(content).__name__}")
+    kind = content.get("type")
+    if not isinstance(kind, str) or kind not in ACTIONS:
+        raise ValueError(f"unknown type {_brief(kind)}")
+    view, seq = content.get("view"), content.get("seq")
+    if not isinstance(view, str) or not 0 < len(view) <= 64:
+        raise ValueError(f"{kind}: 'view' must be a short string, got {_brief(view)}")
+    if not _is_int(seq) or seq < 0:
+        raise ValueError(f"{kind}: 'seq' must be a number from 0 on, got {_brief(seq)}")
+    if kind == "toggle":
+        row, path = content.get("id"), content.get("path")
+        if not _is_int(row) or not isinstance(path, str):
+            raise ValueError(f"toggle: needs 'id' and 'path', got {_brief(row)} and {_brief(path)}")
+        return Message(kind, view, seq, row=row, path=path)
+    if kind == "start":
+        epochs = content.get("epochs")
+        if not _is_int(epochs) or not 1 <= epochs <= MOST_EPOCHS:
+            raise ValueError(
+                f"start: 'epochs' must be a whole number from 1 to {MOST_EPOCHS:,}, got {_brief(epochs)}"
+            )
+        return Message(kind, view, seq, epochs=epochs)
+    if kind == "hello":
+        ratio = content.get("ratio", 1.0)
+        good = isinstance(ratio, int | float) and not isinstance(ratio, bool) and 0.1 <= ratio <= 10
+        return Message(kind, view, seq, ratio=float(ratio) if good else 1.0)
+    return Message(kind, view, seq)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,45 @@
+"""The widget itself: traits that hold what the page shows, and a door for its messages."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+_STATIC = Path(__file__).parent / "static"
+
+
+class ExplorerWidget(anywidget.AnyWidget):
+    """The tree and the dashboard of one explorer; see `static/explorer.js` for what the traits hold.
+
+    All views of an explorer, in however many cells, are views of one widget: they show the same.
+    """
+
+    _esm = _STATIC / "explorer.js"
+    _css = _STATIC / "explorer.css"
+
+    tree = traitlets.Dict().tag(sync=True)
+    state = traitlets.Bytes().tag(sync=True)
+    info = traitlets.Dict().tag(sync=True)
+    run = traitlets.Dict(None, allow_none=True).tag(sync=True)
+    plot = traitlets.Bytes().tag(sync=True)
+    plot_alt = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, text: Callable[[], str], **traits: Any) -> None:
+        self._text = text
+        self._on_close: Callable[[], object] = lambda: None
+        super().__init__(**traits)
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called when the widget is closed."""
+        self._on_close = callback
+
+    def __repr__(self) -> str:
+        # anywidget's own prints a memory address, which differs from run to run and says nothing.
+        return self._text()
+
+    def close(self) -> None:
+        """Close all views. What they show goes on without them."""
+        super().close()
+        self._on_close()

@@ -1,0 +1,714 @@
+"""NumPy's names on traced arrays: the right derivative, a plain array, or a clear error."""
+
+import copy
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special
+
+from freezeviz import autodiff
+from freezeviz.autodiff import _operators as operators
+from freezeviz.errors import AutodiffError
+from tests.autodiff._differences import assert_gradient
+
+_RNG = np.random.default_rng(5)
+# Far enough from each other and from the thresholds below that finite differences cross none.
+X = 0.32 + 0.05 * _RNG.permutation(12).reshape(3, 4)
+Y = 0.345 + 0.05 * _RNG.permutation(12).reshape(3, 4)
+Z = _RNG.uniform(0.3, 0.9, (4, 2))
+CUBE = 0.3125 + 0.025 * _RNG.permutation(24).reshape(2, 3, 4)
+ONES = np.ones((2, 1, 3, 1))
+for _array in (X, Y, Z, CUBE, ONES):
+    _array.flags.writeable = False
+ROWS = np.array([2, 0, 2])
+ALONG = np.array([[3, 3], [0, 1], [2, 0]])
+MASK = X > Y
+
+
+_DTYPES = "dtypes are objects of the library"
+_INDEX = "the standard has no such index"
+_CALLS_NUMPY = "NumPy itself computes it, of what is plain"
+
+
+class Case:
+    """A call through one of NumPy's names, and the array in which it is differentiated."""
+
+    def __init__(
+        self,
+        name: Any,
+        call: Callable[..., Any],
+        at: np.ndarray = X,
+        *,
+        exact: bool = True,
+        half: bool = True,
+        only_numpy: str | None = None,
+    ):
+        self.name = name
+        self.call = call
+        self.at = at
+        # Whether the traced value is NumPy's to the bit; else to rounding, as sums in another
+        # order are.
+        self.exact = exact
+        # Whether half precision is asked for: SciPy computes it in double.
+        self.half = half
+        # Why it is not asked of another library's arrays.
+        self.only_numpy = only_numpy
+
+
+def _unary(ufunc: Any, **options: Any) -> Case:
+    return Case(ufunc, lambda x: ufunc(x), **options)
+
+
+def _binary(ufunc: Any, exact: bool = True) -> list[Case]:
+    return [
+        Case(ufunc, lambda x: ufunc(x, Y), exact=exact),
+        Case(ufunc, lambda x: ufunc(Y, x), exact=exact),
+        Case(ufunc, lambda x: ufunc(x, 2.5), exact=exact),
+        Case(ufunc, lambda x: ufunc(2.5, x), exact=exact),
+        Case(ufunc, lambda x: ufunc(x, x * 0.5), exact=exact),
+        Case(ufunc, lambda x: ufunc(x, [0.1, 0.2, 0.4, 0.95]), exact=exact),
+    ]
+
+
+UFUNCS = [
+    *_binary(np.add),
+    *_binary(np.subtract),
+    *_binary(np.multiply),
+    *_binary(np.divide),
+    *_binary(np.power),
+    *_binary(np.float_power, exact=False),
+    *_binary(np.maximum),
+    *_binary(np.minimum),
+    *_binary(np.fmax),
+    *_binary(np.fmin),
+    *_binary(np.logaddexp),
+    *[
+        _unary(ufunc)
+        for ufunc in (
+            np.negative, np.positive, np.conjugate, np.exp, np.exp2, np.expm1, np.log, np.log2,
+            np.log10, np.log1p, np.sqrt, np.square, np.reciprocal, np.absolute, np.fabs, np.sin,
+            np.cos, np.tan, np.tanh, np.sinh, np.cosh, np.arcsin, np.arccos, np.arctan,
+        )
+    ],
+    Case(np.matmul, lambda x: np.matmul(x, Z)),
+    Case(np.matmul, lambda x: np.matmul(Y.T, x)),
+    Case(np.matmul, lambda x: np.matmul(CUBE, x), Z),
+    Case(np.matmul, lambda x: np.matmul(x, Z), CUBE),
+]  # fmt: skip
+
+FUNCTIONS = [
+    Case(np.sum, lambda x: np.sum(x)),
+    Case(np.sum, lambda x: np.sum(x, axis=0)),
+    Case(np.sum, lambda x: np.sum(x, (0, -1), keepdims=True), CUBE),
+    Case(np.sum, lambda x: np.sum(x, axis=np.int64(1), dtype=np.float64), only_numpy=_DTYPES),
+    Case(np.mean, lambda x: np.mean(x)),
+    Case(np.mean, lambda x: np.mean(x, axis=(0, 2), keepdims=True), CUBE),
+    Case(np.mean, lambda x: np.mean(x, axis=-1, dtype=np.float64), only_numpy=_DTYPES),
+    Case(np.var, lambda x: np.var(x)),
+    Case(np.var, lambda x: np.var(x, axis=1, ddof=1)),
+    Case(np.var, lambda x: np.var(x, axis=0, correction=1, keepdims=True)),
+    Case(np.std, lambda x: np.std(x)),
+    Case(np.std, lambda x: np.std(x, axis=(0, 2), ddof=1), CUBE),
+    Case(np.max, lambda x: np.max(x)),
+    Case(np.amax, lambda x: np.amax(x, axis=1, keepdims=True)),
+    Case(np.min, lambda x: np.min(x, axis=(0, -1)), CUBE),
+    Case(np.amin, lambda x: np.amin(x)),
+    Case(np.prod, lambda x: np.prod(x), exact=False),
+    Case(np.prod, lambda x: np.prod(x, axis=0, keepdims=True), exact=False),
+    Case(np.prod, lambda x: np.prod(x, axis=(1, 2)), CUBE, exact=False),
+    Case(np.prod, lambda x: np.prod(x * [0.0, 1.0, 1.0, 2.0]), exact=False),
+    Case(np.prod, lambda x: np.prod(x[:0], axis=0) * x[0], only_numpy=_INDEX),
+    Case(np.average, lambda x: np.average(x)),
+    Case(np.average, lambda x: np.average(x, axis=0, weights=Y)),
+    Case(np.average, lambda x: np.average(x, axis=0, weights=[1.0, 2.0, 4.0])),
+    Case(np.average, lambda x: np.average(CUBE, axis=(2, 1), weights=x.T), X),
+    Case(np.average, lambda x: np.average(Y, weights=x, axis=1, keepdims=True)),
+    Case(np.cumsum, lambda x: np.cumsum(x)),
+    Case(np.cumsum, lambda x: np.cumsum(x, axis=-2)),
+    Case(np.reshape, lambda x: np.reshape(x, (2, -1))),
+    Case(np.reshape, lambda x: np.reshape(x, 12)),
+    Case(np.reshape, lambda x: np.reshape(x, [6, 2], "C")),
+    Case(np.reshape, lambda x: np.reshape(x, shape=(4, 3), copy=True)),
+    Case(np.ravel, lambda x: np.ravel(x)),
+    Case(np.transpose, lambda x: np.transpose(x), CUBE),
+    Case(np.transpose, lambda x: np.transpose(x, (2, 0, 1)), CUBE),
+    Case(np.transpose, lambda x: np.transpose(x, axes=[-1, 0, 1]), CUBE),
+    Case(np.permute_dims, lambda x: np.permute_dims(x, axes=(1, 0, 2)), CUBE),
+    Case(np.matrix_transpose, lambda x: np.matrix_transpose(x), CUBE),
+    Case(np.swapaxes, lambda x: np.swapaxes(x, 0, -1), CUBE),
+    Case(np.moveaxis, lambda x: np.moveaxis(x, 0, -1), CUBE),
+    Case(np.moveaxis, lambda x: np.moveaxis(x, [0, 1], [-1, 0]), CUBE),
+    Case(np.expand_dims, lambda x: np.expand_dims(x, 1)),
+    Case(np.expand_dims, lambda x: np.expand_dims(x, (0, -1))),
+    Case(np.squeeze, lambda x: np.squeeze(x * ONES)),
+    Case(np.squeeze, lambda x: np.squeeze(x, axis=(1, -1)), ONES),
+    Case(np.squeeze, lambda x: np.squeeze(x, 1), ONES),
+    Case(np.broadcast_to, lambda x: np.broadcast_to(x, (2, 3, 4))),
+    Case(np.broadcast_to, lambda x: np.broadcast_to(np.sum(x), 5)),
+    Case(np.full_like, lambda x: np.full_like(x, x[0]), only_numpy=_INDEX),
+    Case(np.full_like, lambda x: np.full_like(x, np.sum(x), shape=(2,))),
+    Case(np.flip, lambda x: np.flip(x)),
+    Case(np.flip, lambda x: np.flip(x, axis=(0, -1)), CUBE),
+    Case(np.roll, lambda x: np.roll(x, 2)),
+    Case(np.roll, lambda x: np.roll(x, -1, axis=1)),
+    Case(np.roll, lambda x: np.roll(x, (1, 5), axis=(0, 1))),
+    Case(np.roll, lambda x: np.roll(x, 1, axis=(0, -1))),
+    Case(np.roll, lambda x: np.roll(x, 3, axis=0)),
+    Case(np.concatenate, lambda x: np.concatenate([x, Y, x])),
+    Case(np.concatenate, lambda x: np.concatenate((Y, x), axis=-1)),
+    Case(np.concatenate, lambda x: np.concatenate([x, Z], axis=None)),
+    Case(np.concatenate, lambda x: np.concatenate(x), only_numpy=_INDEX),
+    Case(np.concat, lambda x: np.concat([x[0], [1.0, 2.0]]), only_numpy=_INDEX),
+    Case(np.stack, lambda x: np.stack([x, Y], axis=1)),
+    Case(np.stack, lambda x: np.stack([x[0, 0], 2.0, x[1, 1]])),
+    Case(np.vstack, lambda x: np.vstack([x[0], Y, x])),
+    Case(np.hstack, lambda x: np.hstack([x, Y])),
+    Case(np.hstack, lambda x: np.hstack([x[0], Y[0, :2]])),
+    Case(np.split, lambda x: np.stack(np.split(x, 2, axis=1))),
+    Case(np.split, lambda x: np.concatenate(np.split(x, [1], axis=0)[::-1])),
+    Case(np.repeat, lambda x: np.repeat(x, 2)),
+    Case(np.repeat, lambda x: np.repeat(x, 3, axis=1), CUBE),
+    Case(np.repeat, lambda x: np.repeat(x, [0, 2, 1], axis=0), only_numpy=_INDEX),
+    Case(np.tile, lambda x: np.tile(x, 2)),
+    Case(np.tile, lambda x: np.tile(x, (2, 1, 3))),
+    Case(np.take, lambda x: np.take(x, ROWS, axis=0)),
+    Case(np.take, lambda x: np.take(x, [5, 0, 5, -1]), only_numpy=_INDEX),
+    Case(np.take, lambda x: np.take(x, ALONG, axis=1)),
+    Case(np.take, lambda x: np.take(x, 1, axis=-1)),
+    Case(np.take_along_axis, lambda x: np.take_along_axis(x, ALONG, axis=1)),
+    Case(
+        np.take_along_axis,
+        lambda x: np.take_along_axis(x, np.argsort(x, axis=0), axis=0),
+        only_numpy=_CALLS_NUMPY,
+    ),
+    Case(np.take_along_axis, lambda x: np.take_along_axis(x, ROWS, axis=None)),
+    Case(np.pad, lambda x: np.pad(x, 1)),
+    Case(np.pad, lambda x: np.pad(x, ((0, 1), (2, 0)), constant_values=-1.5)),
+    Case(np.pad, lambda x: np.pad(x, [(1, 0), (0, 0)], constant_values=np.sum(x))),
+    Case(np.pad, lambda x: np.pad(x, (1, 2), mode="constant")),
+    Case(np.clip, lambda x: np.clip(x, 0.5, 0.7)),
+    Case(np.clip, lambda x: np.clip(x, None, Y)),
+    Case(np.clip, lambda x: np.clip(Y, x, 0.8)),
+    Case(np.clip, lambda x: np.clip(x, min=0.5)),
+    Case(np.clip, lambda x: np.clip(x, max=0.7)),
+    Case(np.clip, lambda x: np.clip(x, [0.4, 0.5, 0.6, 0.7], 0.8)),
+    Case(np.clip, lambda x: np.clip(x, 0.7, 0.5)),
+    Case(np.where, lambda x: np.where(MASK, x, Y)),
+    Case(np.where, lambda x: np.where(x > 0.5, 1.0, x * x)),
+    Case(np.where, lambda x: np.where([True, False, True, True], x, [1.0, 2.0, 3.0, 4.0])),
+    Case(np.where, lambda x: np.where(np.array([0, 1, 2, 0]), x, -x), only_numpy=_CALLS_NUMPY),
+    Case(np.where, lambda x: np.where(True, x, 0.0)),
+    Case(np.tril, lambda x: np.tril(x)),
+    Case(np.tril, lambda x: np.tril(x, -1), CUBE),
+    Case(np.triu, lambda x: np.triu(x, k=1)),
+    Case(np.triu, lambda x: np.triu(x[0]), only_numpy=_INDEX),
+    Case(np.diagonal, lambda x: np.diagonal(x)),
+    Case(np.diagonal, lambda x: np.diagonal(x, 1)),
+    Case(np.diagonal, lambda x: np.diagonal(x, -1, axis1=2, axis2=0), CUBE),
+    Case(np.diagonal, lambda x: np.diagonal(x, 4)),
+    Case(np.trace, lambda x: np.trace(x)),
+    Case(np.trace, lambda x: np.trace(x, offset=1, axis1=0, axis2=2), CUBE),
+    Case(np.dot, lambda x: np.dot(x, Z)),
+    Case(np.dot, lambda x: np.dot(x[0], Y[0])),
+    Case(np.dot, lambda x: np.dot(2.0, x)),
+    Case(np.dot, lambda x: np.dot(x.T, CUBE), X, exact=False),
+    Case(np.inner, lambda x: np.inner(x, CUBE), exact=False),
+    Case(np.inner, lambda x: np.inner(x, 3.0)),
+    Case(np.outer, lambda x: np.outer(x, Z[0])),
+    Case(np.outer, lambda x: np.outer([1.0, 2.0], x)),
+    Case(np.vdot, lambda x: np.vdot(x, Y)),
+    Case(np.tensordot, lambda x: np.tensordot(x, Y), exact=False),
+    Case(np.tensordot, lambda x: np.tensordot(CUBE, x, axes=([2, 1], [1, 0])), exact=False),
+    Case(np.tensordot, lambda x: np.tensordot(x, Z, axes=1), exact=False),
+    Case(np.tensordot, lambda x: np.tensordot(x, Z, axes=0), exact=False),
+    Case(np.tensordot, lambda x: np.tensordot(x, Z, axes=(-1, 0)), exact=False),
+    Case(np.einsum, lambda x: np.einsum("ij,jk", x, Z)),
+    Case(np.einsum, lambda x: np.einsum("ij,jk->ki", x, Z, optimize=True), exact=False),
+    Case(np.einsum, lambda x: np.einsum("...ij,j...->...i", CUBE, x[0]), X),
+    Case(np.einsum, lambda x: np.einsum("b...j,jk", CUBE, x), Z),
+    Case(np.einsum, lambda x: np.einsum("i...->...", x)),
+    Case(np.einsum, lambda x: np.einsum("ij,ij->i", x, x)),
+    Case(np.einsum, lambda x: np.einsum("ij , j k -> ik", x, [[1.0], [2.0], [3.0], [4.0]])),
+    Case(np.linalg.norm, lambda x: np.linalg.norm(x), exact=False),
+    Case(np.linalg.norm, lambda x: np.linalg.norm(x, axis=-1), exact=False),
+    Case(np.linalg.norm, lambda x: np.linalg.norm(x, 2, axis=0, keepdims=True), exact=False),
+    Case(np.linalg.norm, lambda x: np.linalg.norm(x, "fro", axis=(0, 2)), CUBE, exact=False),
+    Case(np.copy, lambda x: np.copy(x)),
+    Case(np.astype, lambda x: np.astype(x, np.float64), only_numpy=_DTYPES),
+]
+
+METHODS = [
+    Case("sum", lambda x: x.sum(axis=0)),
+    Case("mean", lambda x: x.mean(-1, keepdims=True)),
+    Case("var", lambda x: x.var()),
+    Case("std", lambda x: x.std(axis=1)),
+    Case("max", lambda x: x.max()),
+    Case("min", lambda x: x.min(axis=0)),
+    Case("prod", lambda x: x.prod(), exact=False),
+    Case("cumsum", lambda x: x.cumsum(axis=1)),
+    Case("reshape", lambda x: x.reshape(4, 3)),
+    Case("reshape", lambda x: x.reshape((2, 6))),
+    Case("reshape", lambda x: x.reshape(-1)),
+    Case("ravel", lambda x: x.ravel()),
+    Case("flatten", lambda x: x.flatten()),
+    Case("transpose", lambda x: x.transpose(2, 0, 1), CUBE),
+    Case("transpose", lambda x: x.transpose(), CUBE),
+    Case("transpose", lambda x: x.transpose((1, 0, 2)), CUBE),
+    Case("T", lambda x: x.T),
+    Case("mT", lambda x: x.mT, CUBE),
+    Case("swapaxes", lambda x: x.swapaxes(0, 1)),
+    Case("squeeze", lambda x: x.squeeze(), ONES),
+    Case("clip", lambda x: x.clip(0.5, 0.7)),
+    Case("take", lambda x: x.take(ROWS, axis=0)),
+    Case("repeat", lambda x: x.repeat(2, axis=0)),
+    Case("diagonal", lambda x: x.diagonal()),
+    Case("trace", lambda x: x.trace()),
+    Case("dot", lambda x: x.dot(Z)),
+    Case("astype", lambda x: x.astype(np.float64), only_numpy=_DTYPES),
+    Case("astype", lambda x: x.astype("float64", copy=False), only_numpy=_DTYPES),
+    Case("copy", lambda x: x.copy()),
+    Case("real", lambda x: x.real),
+]
+
+OPERATORS = [
+    Case("x + y", lambda x: x + Y),
+    Case("y + x", lambda x: Y + x),
+    Case("x - 1", lambda x: x - 1),
+    Case("1 - x", lambda x: 1 - x),
+    Case("x * y", lambda x: x * Y),
+    Case("np.float64 * x", lambda x: np.float64(2.5) * x, only_numpy=_CALLS_NUMPY),
+    Case("x * list", lambda x: x * [1.0, 2.0, 3.0, 4.0]),
+    Case("list * x", lambda x: [1.0, 2.0, 3.0, 4.0] * x),
+    Case("x / y", lambda x: x / Y),
+    Case("1 / x", lambda x: 1 / x),
+    Case("x ** 2", lambda x: x**2),
+    Case("x ** 1", lambda x: x**1),
+    Case("x ** -1", lambda x: x**-1),
+    Case("x ** 0.5", lambda x: x**0.5),
+    Case("x ** 3", lambda x: x**3),
+    Case("x ** 0", lambda x: x**0 * x),
+    Case("x ** y", lambda x: x**Y),
+    Case("2 ** x", lambda x: 2**x),
+    Case("x @ z", lambda x: x @ Z),
+    Case("y.T @ x", lambda x: Y.T @ x),
+    Case("x @ list", lambda x: x @ [1.0, 2.0, 3.0, 4.0]),
+    Case("list @ x", lambda x: [1.0, 2.0, 3.0] @ x),
+    Case("-x", lambda x: -x),
+    Case("+x", lambda x: +x),
+    Case("abs(x)", lambda x: abs(x)),
+    Case("x[1]", lambda x: x[1], only_numpy=_INDEX),
+    Case("x[..., None, 1:3]", lambda x: x[..., None, 1:3]),
+    Case("x[mask]", lambda x: x[MASK]),
+    Case("x[x > 0.5]", lambda x: x[x > 0.5]),
+    Case("x[rows, rows]", lambda x: x[ROWS, ROWS]),
+    Case("x[[0, 2]]", lambda x: x[[0, 2]], only_numpy=_INDEX),
+    Case("iteration", lambda x: sum(r * i for i, r in enumerate(x)), only_numpy=_INDEX),
+    Case("unpacking", lambda x: (lambda a, b, c: a * b + c)(*x), only_numpy=_INDEX),
+    Case("in place", lambda x: _in_place(x)),
+    Case("sum() of a list", lambda x: sum([x[0], x[1], x[0]]), only_numpy=_INDEX),
+    Case("scipy.special.erf", lambda x: scipy.special.erf(x), half=False),
+    Case("scipy.special.expit", lambda x: scipy.special.expit(x), exact=False, half=False),
+    Case("np.add.reduce", lambda x: np.add.reduce(x)),
+    Case("np.add.reduce", lambda x: np.add.reduce(x, axis=1, keepdims=True)),
+    Case("np.maximum.reduce", lambda x: np.maximum.reduce(x, axis=None)),
+    Case("np.minimum.reduce", lambda x: np.minimum.reduce(x, axis=(0, 1), where=True), CUBE),
+    Case("np.multiply.reduce", lambda x: np.multiply.reduce(x, axis=1), exact=False),
+    Case("x // 1 is a constant", lambda x: (x // 0.25) * x, only_numpy=_CALLS_NUMPY),
+    Case("sign is a constant", lambda x: np.sign(x - 0.6) * x, only_numpy=_CALLS_NUMPY),
+    Case("floor is a constant", lambda x: np.floor(x * 10) * x, only_numpy=_CALLS_NUMPY),
+    Case("integers are constants", lambda x: x.astype(int) + x, only_numpy=_DTYPES),
+]
+
+
+def _in_place(x: Any) -> Any:
+    y = x
+    y = y * 2.0
+    y += x
+    y *= x
+    return y
+
+
+_CASES = [*UFUNCS, *FUNCTIONS, *METHODS, *OPERATORS]
+_every_case = pytest.mark.parametrize(
+    "case",
+    _CASES,
+    ids=[getattr(c.name, "__name__", c.name) for c in _CASES],
+)
+
+
+def _value(x: Any) -> np.ndarray:
+    return np.asarray(autodiff.stop_gradient(x))
+
+
+def test_every_name_in_the_tables_has_a_case() -> None:
+    tested = {c.name for c in _CASES if callable(c.name)}
+    assert tested == {*operators._UFUNCS, *operators._FUNCTIONS}
+
+
+@_every_case
+def test_gradient_is_that_of_finite_differences(case: Case, rng: np.random.Generator) -> None:
+    weights = rng.uniform(0.5, 1.5, np.shape(case.call(case.at)))
+
+    def f(x: Any) -> Any:
+        return autodiff.RULES["sum"](case.call(x) * weights)
+
+    value, gradient = autodiff.value_and_grad(f)(case.at)
+    assert np.isclose(value, f(case.at), rtol=1e-13)
+    assert_gradient(gradient, f, case.at, rng)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@_every_case
+def test_value_and_dtype_are_those_of_numpy(case: Case, dtype: Any) -> None:
+    if dtype is np.float16 and not case.half:
+        dtype = np.float32
+    at = case.at.astype(dtype)
+    expected = np.asarray(case.call(at))
+    traced: list[Any] = []
+
+    def f(x: Any) -> Any:
+        traced.append(case.call(x))
+        return autodiff.RULES["sum"](traced[0])
+
+    autodiff.grad(f)(at)
+    assert type(traced[0]) is autodiff.Tracer
+    got = _value(traced[0])
+    assert got.dtype == expected.dtype
+    if case.exact:
+        np.testing.assert_array_equal(got, expected)
+    else:
+        np.testing.assert_allclose(got, expected, rtol=8 * float(np.finfo(expected.dtype).eps))
+
+
+# ---------------------------------------------------------------- dtypes
+
+
+def _dtype_of(f: Callable[[Any], Any], x: np.ndarray) -> tuple[Any, Any]:
+    """Return the dtypes of a traced value and of the gradient."""
+    seen: list[Any] = []
+
+    def scalar(x: Any) -> Any:
+        seen.append(f(x))
+        return np.sum(seen[0])
+
+    gradient = autodiff.grad(scalar)(x)
+    return seen[0].dtype, gradient.dtype
+
+
+SINGLE = X.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("f", "dtype"),
+    [
+        (lambda x: x * 2.5, np.float32),
+        (lambda x: 2.5 * x, np.float32),
+        (lambda x: x + 1, np.float32),
+        (lambda x: x**2.5, np.float32),
+        (lambda x: 2**x, np.float32),
+        (lambda x: np.maximum(x, 0.5), np.float32),
+        (lambda x: np.where(x > 0.5, x, 0.0), np.float32),
+        (lambda x: np.where(x > 0.5, 1, x), np.float32),
+        (lambda x: np.clip(x, 0.4, 0.6), np.float32),
+        (lambda x: x * np.float32(2.5), np.float32),
+        (lambda x: np.float32(2.5) * x, np.float32),
+        (lambda x: x.mean() * x, np.float32),
+        (lambda x: x.std() + x, np.float32),
+        (lambda x: np.pad(x, 1, constant_values=np.float64(2.0)), np.float32),
+        (lambda x: x * np.float64(2.5), np.float64),
+        (lambda x: np.float64(2.5) * x, np.float64),
+        (lambda x: x ** np.float64(2.0), np.float64),
+        (lambda x: np.where(x > 0.5, x, np.float64(0.0)), np.float64),
+        (lambda x: x * Y, np.float64),
+        (lambda x: Y @ x.T, np.float64),
+        (lambda x: x * np.arange(4), np.float64),
+        (lambda x: np.concatenate([x, Y]), np.float64),
+        (lambda x: np.sum(x, dtype=np.float64), np.float64),
+        (lambda x: x.astype(np.float64), np.float64),
+        (lambda x: np.float_power(x, 2), np.float64),
+    ],
+)
+def test_dtype_follows_numpys_promotion_and_the_gradient_the_argument(
+    f: Callable[[Any], Any], dtype: Any
+) -> None:
+    assert np.asarray(f(SINGLE)).dtype == dtype
+    assert _dtype_of(f, SINGLE) == (dtype, np.float32)
+
+
+def test_a_sum_in_double_precision_is_accumulated_in_it() -> None:
+    x = np.full(100_000, 0.1, dtype=np.float32)
+    value = autodiff.value_and_grad(lambda x: np.sum(x, dtype=np.float64))(x)[0]
+    assert value == np.sum(x, dtype=np.float64)
+
+
+# ---------------------------------------------------------------- plain results
+
+
+def _inside(f: Callable[[Any], Any], x: np.ndarray = X) -> Any:
+    """Return what `f` gives for a traced array."""
+    seen: list[Any] = []
+
+    def scalar(x: Any) -> Any:
+        seen.append(f(x))
+        return np.sum(x)
+
+    autodiff.grad(scalar)(x)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x > 0.5,
+        lambda x: x < Y,
+        lambda x: x >= [0.1, 0.5, 0.6, 0.7],
+        lambda x: np.float64(0.5) < x,
+        lambda x: x == x,
+        lambda x: x != 0,
+        lambda x: np.greater(x, 0.5),
+        lambda x: np.isfinite(x),
+        lambda x: np.isnan(x),
+        lambda x: np.logical_and(x, Y),
+        lambda x: np.sign(x),
+        lambda x: np.floor(x),
+        lambda x: x // 0.25,
+        lambda x: 1.0 // x,
+        lambda x: np.round(x, 1),
+        lambda x: np.argmax(x, axis=1),
+        lambda x: x.argmin(),
+        lambda x: np.argsort(x, axis=0),
+        lambda x: x.argsort(axis=0),
+        lambda x: np.nonzero(x > 0.5)[0],
+        lambda x: np.where(x > 0.5)[0],
+        lambda x: np.where(x)[0],
+        lambda x: np.zeros_like(x),
+        lambda x: np.ones_like(x, dtype=np.float32),
+        lambda x: np.zeros_like(x, shape=(2,)),
+        lambda x: np.full_like(x, 3.0),
+        lambda x: np.any(x > 0.5, axis=0),
+        lambda x: np.all(x),
+        lambda x: np.isclose(x, Y),
+        lambda x: np.allclose(x, [x, x][0]),
+        lambda x: np.array_equal(x, X),
+        lambda x: np.searchsorted(x[0], 0.5),
+        lambda x: np.count_nonzero(x),
+        lambda x: np.shape(x),
+        lambda x: np.size(x, 0),
+        lambda x: np.ndim(x),
+        lambda x: [*x.shape, x.ndim, x.size, len(x)],
+        lambda x: x.dtype,
+        lambda x: np.result_type(x, np.float32),
+        lambda x: x.astype(np.int64),
+        lambda x: np.astype(x, bool),
+        lambda x: np.array_repr(x),
+        lambda x: bool(x[0, 0] > 0),
+        lambda x: bool(x[0, 0]),
+        lambda x: f"{x[0, 0]:.3f}",
+        lambda x: max(x[0, 0], -1.0) is not None,
+        lambda x: autodiff.stop_gradient({"a": [x, 1.0]})["a"][0],
+    ],
+)
+def test_what_is_piecewise_constant_is_plain_and_what_numpy_gives(f: Callable[[Any], Any]) -> None:
+    got, expected = _inside(f), f(X)
+    assert not isinstance(got, autodiff.Tracer)
+    assert type(got) is type(expected)
+    np.testing.assert_array_equal(got, expected)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("f", "name"),
+    [
+        (lambda x: np.sort(x), r"np\.sort has no derivative rule"),
+        (lambda x: np.median(x), r"np\.median"),
+        (lambda x: np.unique(x), r"np\.unique"),
+        (lambda x: np.bincount([0, 1, 1, 2], weights=x[0]), r"np\.bincount"),
+        (lambda x: np.linalg.svd(x), r"np\.linalg\.svd"),
+        (lambda x: np.linalg.inv(x[:, :3]), r"np\.linalg\.inv"),
+        (lambda x: np.fft.fft(x), r"np\.fft\.fft"),
+        (lambda x: np.cumprod(x), r"np\.cumprod"),
+        (lambda x: np.interp(x, [0, 1], [0, 1]), r"np\.interp"),
+        (lambda x: np.hypot(x, Y), r"np\.hypot has no derivative rule"),
+        (lambda x: np.arctan2(x, Y), r"np\.arctan2"),
+        (lambda x: np.cbrt(x), r"np\.cbrt"),
+        (lambda x: np.modf(x), r"np\.modf"),
+        (lambda x: np.remainder(x, 0.5), r"np\.remainder"),
+        (lambda x: x % 0.5, r"np\.remainder"),
+        (lambda x: 0.5 % x, r"np\.remainder"),
+        (lambda x: divmod(x, 0.5), r"np\.divmod"),
+        (lambda x: np.add(x, Y, out=np.empty_like(Y)), r"np\.add would write"),
+        (lambda x: np.add(Y, Y, out=x), r"np\.add would write"),
+        (lambda x: np.add(x, Y, where=MASK), r"np\.add with where="),
+        (lambda x: np.add(x, Y, dtype=np.float32), r"np\.add with dtype="),
+        (lambda x: np.add.accumulate(x), r"np\.add\.accumulate"),
+        (lambda x: np.multiply.outer(x, Y), r"np\.multiply\.outer"),
+        (lambda x: np.add.at(np.zeros(4), [0], x[0]), r"np\.add\.at"),
+        (lambda x: np.add.reduce(x, initial=1.0), r"np\.add\.reduce with initial="),
+        (lambda x: np.sum(x, out=np.empty(())), r"out= writes into an array"),
+        (lambda x: np.sum(x, where=MASK), r"np\.sum with where="),
+        (lambda x: np.max(x, initial=0.0), r"np\.max with initial="),
+        (lambda x: np.var(x, mean=0.5), r"np\.var with mean="),
+        (lambda x: np.sum(x, dtype=int), "sum in int"),
+        (lambda x: np.reshape(x, -1, order="F"), "order='F'"),
+        (lambda x: np.pad(x, 1, mode="edge"), "mode='edge'"),
+        (lambda x: np.pad(x, 1, constant_values=(1, 2)), "several constant_values"),
+        (lambda x: np.take(x, ROWS, axis=0, mode="wrap"), "mode='wrap'"),
+        (lambda x: np.einsum("ii", x[:, :3]), "np.diagonal"),
+        (lambda x: np.einsum(x, [0, 1]), "subscripts as a string"),
+        (lambda x: np.linalg.norm(x, 1), "ord=1"),
+        (lambda x: np.linalg.norm(x, 2), "ord=2 over 2 axes"),
+        (lambda x: np.linalg.norm(x, 2, axis=(0, 1)), "ord=2 over 2 axes"),
+        (lambda x: np.linalg.norm(x, "nuc"), "ord='nuc'"),
+        (lambda x: np.average(x, returned=True), "returned=True"),
+        (lambda x: np.asarray(x), "turned into a plain one"),
+        (lambda x: np.array([x[0, 0], x[1, 1]]), "np.stack"),
+        (lambda x: np.zeros(3) + np.asarray([x[0, 0]] * 3), "turned into a plain one"),
+        (lambda x: scipy.special.softmax(x), "turned into a plain one"),
+        (lambda x: scipy.special.gammaln(x), r"gammaln has no derivative rule"),
+        (lambda x: float(x[0, 0]), r"float\(\) of a traced array"),
+        (lambda x: int(x[0, 0]), r"int\(\)"),
+        (lambda x: complex(x[0, 0]), r"complex\(\)"),
+        (lambda x: math.exp(x[0, 0]), r"float\(\)"),
+        (lambda x: x[0, 0].item(), r"float\(\)"),
+        (lambda x: x.tolist(), r"list\(\)"),
+        (lambda x: range(3)[x[0, 0]], r"index\(\)"),
+        (lambda x: x.astype(complex), "complex128"),
+        (lambda x: x.__setitem__(0, 1.0), "cannot be written into"),
+        (lambda x: pickle.dumps(x), "cannot be pickled"),
+    ],
+)
+def test_what_has_no_derivative_says_so_by_name(f: Callable[[Any], Any], name: str) -> None:
+    with pytest.raises(AutodiffError, match=name):
+        _inside(f)
+
+
+def test_adding_a_traced_array_into_a_plain_one_says_what_to_write() -> None:
+    def f(x: Any) -> Any:
+        total = np.zeros((3, 4))
+        total += x
+        return total
+
+    with pytest.raises(AutodiffError, match=r"write a = a \+ b instead of a \+= b"):
+        _inside(f)
+
+
+def test_writing_a_traced_array_into_a_plain_one_is_refused() -> None:
+    def f(x: Any) -> Any:
+        rows = np.zeros((3, 4))
+        rows[0] = x[0]
+        return rows
+
+    with pytest.raises(AutodiffError, match="turned into a plain one"):
+        _inside(f)
+
+
+def test_complex_numbers_are_refused_on_the_way_back() -> None:
+    with pytest.raises(AutodiffError, match="complex"):
+        autodiff.grad(lambda x: np.sum(np.abs(x * 1j)))(X)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.expand_dims(x, 5),
+        lambda x: np.transpose(x, (0, 2)),
+        lambda x: np.moveaxis(x, 0, 2),
+        lambda x: np.squeeze(x, 0),
+        lambda x: np.split(x, 3, axis=1),
+        lambda x: np.stack([x, x], axis=4),
+        lambda x: np.cumsum(x, axis=2),
+        lambda x: np.take(x, ROWS, axis=2),
+        lambda x: np.take_along_axis(x, ROWS, axis=1),
+        lambda x: np.average(x, axis=0, weights=np.ones(4)),
+        lambda x: np.tensordot(x, Z, axes=([0], [0])),
+        lambda x: np.roll(x, 1, axis=2),
+        lambda x: x @ Y,
+        lambda x: x + np.ones(3),
+        lambda x: x.reshape(5, -1),
+    ],
+)
+def test_what_numpy_refuses_is_refused(f: Callable[[Any], Any]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        f(X)
+    with pytest.raises(ValueError, match="."):
+        _inside(f)
+
+
+def test_mean_over_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="mean over nothing"):
+        _inside(lambda x: np.mean(x[:0], axis=0))
+
+
+# ---------------------------------------------------------------- kinks of composed functions
+
+
+def test_the_gradient_of_a_norm_at_zero_is_zero() -> None:
+    np.testing.assert_array_equal(autodiff.grad(np.linalg.norm)(np.zeros(3)), np.zeros(3))
+
+
+def test_the_gradient_of_a_deviation_of_equal_values_is_zero() -> None:
+    np.testing.assert_array_equal(autodiff.grad(np.std)(np.ones(3)), np.zeros(3))
+
+
+def test_clip_has_slope_one_on_its_bounds() -> None:
+    g = autodiff.grad(lambda x: np.sum(np.clip(x, 0.0, 1.0)))(np.array([-1.0, 0.0, 0.5, 1.0, 2.0]))
+    np.testing.assert_array_equal(g, [0.0, 1.0, 1.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("f", [np.fmax, np.fmin])
+def test_fmax_and_fmin_pass_the_number_beside_a_nan(f: Any) -> None:
+    x, y = np.array([np.nan, 1.0, 2.0]), np.array([3.0, np.nan, 2.0])
+    value, (gx, gy) = autodiff.value_and_grad(lambda p: np.sum(f(*p)))([x, y])
+    assert value == np.sum(f(x, y))
+    np.testing.assert_array_equal(gx, [0.0, 1.0, 0.5])
+    np.testing.assert_array_equal(gy, [1.0, 0.0, 0.5])
+
+
+def test_a_product_with_a_zero_has_the_others_product_as_its_gradient() -> None:
+    np.testing.assert_array_equal(autodiff.grad(np.prod)(np.array([0.0, 2.0, 3.0])), [6.0, 0, 0])
+
+
+# ---------------------------------------------------------------- being an object
+
+
+def test_copies_of_a_traced_array_are_traced() -> None:
+    for copied in (copy.copy, copy.deepcopy):
+        g = autodiff.grad(lambda x, c=copied: np.sum(c(x) * x))(X)
+        np.testing.assert_array_equal(g, 2 * X)
+
+
+def test_repr_shows_shape_and_dtype() -> None:
+    assert _inside(repr) == "Tracer(shape=(3, 4), dtype=float64)"
+    assert _inside(lambda x: f"{x}") == "Tracer(shape=(3, 4), dtype=float64)"
+
+
+def test_a_traced_array_can_be_a_key() -> None:
+    assert _inside(lambda x: {x: 1}[x]) == 1
+
+
+# ---------------------------------------------------------------- another library's arrays
+
+_CONSTANTS = {"X", "Y", "Z", "CUBE", "ONES", "ROWS", "ALONG", "MASK"}
+_ALONE = [
+    c for c in _CASES if c.only_numpy is None and _CONSTANTS.isdisjoint(c.call.__code__.co_names)
+]
+
+
+@pytest.mark.parametrize("case", _ALONE, ids=[getattr(c.name, "__name__", c.name) for c in _ALONE])
+def test_numpys_names_work_on_traced_arrays_of_another_library(case: Case) -> None:
+    xp = pytest.importorskip("array_api_strict")
+
+    def scalar(x: Any) -> Any:
+        return np.sum(np.square(case.call(x)))
+
+    expected, slope = autodiff.value_and_grad(scalar)(case.at)
+    value, gradient = autodiff.value_and_grad(scalar)(xp.asarray(case.at.copy()))
+    assert type(value) is type(gradient) is type(xp.asarray(0.0))
+    np.testing.assert_allclose(np.asarray(value), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(gradient), slope, rtol=1e-10, atol=1e-12)

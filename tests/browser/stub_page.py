@@ -1,0 +1,172 @@
+"""The ES module in a page of its own: a stub stands in for the widget model, no Jupyter and no kernel."""
+
+import json
+from pathlib import Path
+
+STATIC = Path(__file__).parents[2] / "freezeviz" / "widgets" / "static"
+
+# Records what the view sends, hands traits out the way ipywidgets does (Bytes as DataView), and lets a
+# test play the kernel: `kernel.set({...})`, `kernel.message({...})`, `kernel.die()`.
+_STUB = """
+async ([source, css, traits, width]) => {
+  const url = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
+  const module = await import(url);
+  window.module = module;
+  if (!document.getElementById("explorer-css")) {
+    const style = document.createElement("style");
+    style.id = "explorer-css";
+    style.textContent = css;
+    document.head.append(style);
+  }
+  const bytes = (value) => new DataView(Uint8Array.from(value).buffer);
+  const data = {...traits, state: bytes(traits.state), plot: bytes(traits.plot)};
+  const handlers = {};
+  const fire = (event, ...args) => (handlers[event] ?? []).slice().forEach((f) => f(...args));
+  window.sent = [];
+  window.kernel = {
+    handlers,
+    set(changes) {
+      for (const [name, value] of Object.entries(changes))
+        data[name] = name === "state" || name === "plot" ? bytes(value) : value;
+      for (const name of Object.keys(changes)) fire(`change:${name}`);
+    },
+    message: (message) => fire("msg:custom", message, []),
+    comeOrGo: () => fire("comm_live_update"),
+  };
+  const model = {
+    get: (name) => data[name],
+    send: (message) => { structuredClone(message); window.sent.push(message); },
+    on: (event, f) => { (handlers[event] ??= []).push(f); },
+    off: (event, f) => { handlers[event] = (handlers[event] ?? []).filter((g) => g !== f); },
+  };
+  const host = document.createElement("div");
+  if (width) host.style.width = `${width}px`;
+  document.body.replaceChildren(host);
+  window.host = host;
+  const t = performance.now();
+  window.dispose = module.default.render({model, el: host});
+  host.getBoundingClientRect();
+  const built = performance.now() - t;
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  return {built, painted: performance.now() - t};
+}
+"""
+
+
+def columns(nodes, version=1):
+    """Return structure columns for ``[(level, label, kind, detail, count, flags), ...]`` in preorder."""
+    stack: list[int] = []
+    parents = []
+    for i, (level, *_) in enumerate(nodes):
+        del stack[level:]
+        parents.append(stack[-1] if stack else -1)
+        stack.append(i)
+    kinds = sorted({node[2] for node in nodes})
+    details = sorted({node[3] for node in nodes})
+    return {
+        "version": version,
+        "labels": [node[1] for node in nodes],
+        "parents": parents,
+        "kinds": kinds,
+        "kind_of": [kinds.index(node[2]) for node in nodes],
+        "details": details,
+        "detail_of": [details.index(node[3]) for node in nodes],
+        "counts": [node[4] for node in nodes],
+        "flags": [node[5] for node in nodes],
+        "aliases": {},
+    }
+
+
+def linear(level, label, n_in, n_out):
+    """Return the three rows of a Linear layer."""
+    return [
+        (level, label, "Linear", f"{n_in} → {n_out}", n_in * n_out + n_out, 0),
+        (level + 1, "weight", "parameter", f"{n_out} × {n_in}", n_in * n_out, 1),
+        (level + 1, "bias", "parameter", f"{n_out}", n_out, 1),
+    ]
+
+
+def mlp():
+    """Return the rows of the model of the first tutorial."""
+    return [
+        (0, "Sequential", "Sequential", "", 17_226, 0),
+        *linear(1, "layers.0", 64, 128),
+        (1, "layers.1", "ReLU", "", 0, 0),
+        *linear(1, "layers.2", 128, 64),
+        (1, "layers.3", "ReLU", "", 0, 0),
+        *linear(1, "layers.4", 64, 10),
+    ]
+
+
+def wide(n_modules):
+    """Return the rows of a model of about `n_modules` modules in blocks of ten, without parameters rows."""
+    rows: list[tuple] = [(0, "Model", "Model", "", n_modules * 6, 0)]
+    for block in range(max(1, n_modules // 11)):
+        rows.append((1, f"blocks.{block}", "Block", "", 60, 0))
+        rows.extend((2, f"layer{k}", "Linear", "2 → 2", 6, 0) for k in range(10))
+    return rows
+
+
+IDLE = {
+    "status": "idle",
+    "step": 0,
+    "planned": 0,
+    "epoch": 0,
+    "epochs": 0,
+    "rate": 0.0,
+    "loss": None,
+    "accuracy": None,
+    "validation_loss": None,
+    "validation_accuracy": None,
+    "error": None,
+    "not_finite": None,
+}
+RUNNING = IDLE | {
+    "status": "running",
+    "step": 1204,
+    "planned": 3000,
+    "epoch": 4,
+    "epochs": 10,
+    "rate": 812.4,
+    "loss": 0.1234567,
+    "accuracy": 0.961,
+    "validation_loss": 0.1402,
+    "validation_accuracy": 0.9528,
+}
+
+
+def default_state(nodes):
+    """Return a state in which everything trains: 3 where there is nothing to freeze."""
+    return [0 if node[4] else 3 for node in nodes]
+
+
+def mount(page, nodes, *, run=None, state=None, plot=b"", width=None, version=1, info=None):
+    """Show the widget in `page`; return milliseconds until the DOM stood and until it was painted."""
+    traits = {
+        "tree": columns(nodes, version),
+        "state": list(default_state(nodes) if state is None else state),
+        "info": info or {"note": {"n": 0, "level": "info", "text": ""}, "undo": None, "redo": None},
+        "run": run,
+        "plot": list(plot),
+        "plot_alt": "Loss plot",
+    }
+    css = (STATIC / "explorer.css").read_text()
+    return page.evaluate(_STUB, [(STATIC / "explorer.js").read_text(), css, traits, width])
+
+
+def kernel_set(page, **traits):
+    """Play the kernel: new values of traits."""
+    page.evaluate(f"() => window.kernel.set({json.dumps(traits)})")
+
+
+def sent(page, *types):
+    """Return the messages the view sent, of the given types (all when none is given)."""
+    messages = page.evaluate("() => window.sent")
+    return [m for m in messages if not types or m["type"] in types]
+
+
+def answer(page):
+    """Play the kernel: acknowledge everything sent so far."""
+    page.evaluate(
+        "() => { const m = window.sent.at(-1); window.kernel.message({type: 'ack', view: m.view, seq: m.seq}); }"
+    )

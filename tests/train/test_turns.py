@@ -1,0 +1,49 @@
+"""When a run steps aside for other threads."""
+
+import pytest
+
+from freezeviz.train import _turns
+
+
+class Clock:
+    """A time that passes only by sleeping, longer while somebody takes the turn."""
+
+    def __init__(self):
+        self.now, self.slept, self.taken = 100.0, 0, False
+
+    def perf_counter(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.slept += 1
+        self.now += 0.004 if self.taken else seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(_turns, "perf_counter", clock.perf_counter)
+    monkeypatch.setattr(_turns, "sleep", clock.sleep)
+    return clock
+
+
+def test_while_nobody_wants_a_turn_offers_are_rare(clock):
+    turns = _turns.Turns()
+    for _ in range(1000):
+        turns.offer()
+        clock.now += 0.0005
+    assert 40 <= clock.slept <= 55
+
+
+def test_while_turns_are_taken_every_step_offers_one(clock):
+    turns = _turns.Turns()
+    clock.taken = True
+    for _ in range(100):
+        turns.offer()
+        clock.now += 0.0005
+    assert clock.slept == 100
+    clock.taken = False
+    for _ in range(100):
+        turns.offer()
+        clock.now += 0.0005
+    assert clock.slept <= 110
