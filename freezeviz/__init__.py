@@ -12,7 +12,7 @@ from freezeviz.random import seed
 from freezeviz.tree import tree_flatten, tree_map, tree_unflatten
 
 if TYPE_CHECKING:
-    from freezeviz import adapters, data, explore, freezing, train
+    from freezeviz import adapters, data, explicit, explore, freezing, models, train
     from freezeviz.explore import summary
     from freezeviz.freezing import Receipt, Selection, freeze, receipt, select, unfreeze
     from freezeviz.train import Trainer
@@ -31,9 +31,11 @@ __all__ = [
     "autodiff",
     "data",
     "device",
+    "explicit",
     "explore",
     "freeze",
     "freezing",
+    "models",
     "nn",
     "optim",
     "receipt",
@@ -58,9 +60,11 @@ _LAZY = {
     "adapters": "",
     "autodiff": "",
     "data": "",
-    "explore": "",
+    "explicit": "",
+    "explore": "freezeviz.widgets",
     "freeze": "freezeviz.freezing",
     "freezing": "",
+    "models": "",
     "receipt": "freezeviz.freezing",
     "select": "freezeviz.freezing",
     "summary": "freezeviz.explore",
@@ -79,6 +83,10 @@ def __getattr__(name: str) -> Any:
         else importlib.import_module(f"freezeviz.{name}")
     )
     globals()[name] = value
+    if name != "explore":
+        from freezeviz.widgets import explore  # interim
+
+        globals()["explore"] = explore
     return value
 
 

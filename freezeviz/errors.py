@@ -5,6 +5,7 @@
     FreezevizError
     ├── SelectorError      (LookupError)   a path or selector that matches nothing
     ├── ParameterKeyError  (KeyError)      a parameter name that a module does not have
+    ├── TiedParameterError (ValueError)    freezing one of several names of an array
     ├── ShapeError         (ValueError)    arrays whose shapes do not fit
     ├── DataError          (ValueError)    data a trainer cannot use
     ├── WeightsError       (ValueError)    a weights file or tree that does not fit the model
@@ -38,6 +39,10 @@ class ParameterKeyError(FreezevizError, KeyError):
     # KeyError prints the repr of its argument, which turns a sentence into a quoted string.
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class TiedParameterError(FreezevizError, ValueError):
+    """Something done to one of several names of an array and not to the others."""
 
 
 class ShapeError(FreezevizError, ValueError):

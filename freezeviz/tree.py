@@ -79,12 +79,12 @@ def tree_unflatten(flat: Iterable[tuple[str, Any]] | dict[str, Any]) -> Any:
         *parents, last = path.split(".")
         node: Any = root
         for key in parents:
-            child: Any = node.setdefault(key, {})
-            if child == {} and isinstance(child, dict):
-                branches.add(id(child))  # pyright: ignore[reportUnknownArgumentType]
-            if id(child) not in branches:
+            if key not in node:
+                node[key] = {}
+                branches.add(id(node[key]))
+            node = node[key]
+            if id(node) not in branches:
                 raise ValueError(f"path {path!r} goes through a leaf at {key!r}")
-            node = child
         if last in node:
             raise ValueError(f"path {path!r} is given twice, or goes through another path")
         node[last] = value

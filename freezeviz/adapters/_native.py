@@ -10,7 +10,7 @@ from freezeviz import backend
 from freezeviz.adapters._protocol import BufferInfo, LayerInfo, ParameterInfo
 from freezeviz.errors import SelectorError, closest
 from freezeviz.nn import Embedding, Module
-from freezeviz.nn._freezing import freeze, unfreeze
+from freezeviz.nn._freezing import freeze, release, unfreeze
 from freezeviz.nn._members import Entry, Tree
 
 __all__ = ["NativeAdapter"]
@@ -80,6 +80,9 @@ class NativeAdapter:
         for path in wanted:
             for slot in entries[path].slots:
                 change(slot)
+        if not frozen:
+            slots = [slot for path in wanted for slot in entries[path].slots]
+            release((module for _, module in tree.modules), slots)
         if hold is not None:
             _hold(tree, {id(entries[path]) for path in wanted}, hold)
 

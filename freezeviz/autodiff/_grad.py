@@ -150,6 +150,11 @@ def _pull_back(tape: Tape, output: Any) -> None:
             f"a gradient needs a function that returns a scalar, got {got}; "
             "reduce it, for example with .mean()"
         )
+    if type(output) is Tracer and not output.tape.open:
+        raise AutodiffError(
+            "a gradient needs the value of the function at hand, got a traced array of another "
+            "one, which has returned already"
+        )
     if _is_on(output, tape):
         value = raw(output)
         xp = array_namespace(value)

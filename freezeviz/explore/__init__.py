@@ -1,4 +1,7 @@
-"""A model's tree without a browser: rows, freezing, undo, summaries. The notebook face is `freezeviz.widgets`."""
+"""A model's tree without a browser: rows, freezing, undo, summaries.
+
+What a notebook shows is made one room above, in `freezeviz.widgets`.
+"""
 
 from freezeviz.explore._controller import Change, Controller
 from freezeviz.explore._explorer import Explorer, explore

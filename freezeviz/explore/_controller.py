@@ -97,7 +97,7 @@ class Controller:
 
     @property
     def structure(self) -> Structure:
-        """The rows without their state, as columns; another one after the model's structure changed."""
+        """The rows without their state, as columns; replaced when the model's structure changed."""
         return self._tree.structure
 
     def rows(self) -> list[Row]:
@@ -105,7 +105,7 @@ class Controller:
         return self._tree.rows()
 
     def masks(self) -> tuple[Structure, np.ndarray, np.ndarray, np.ndarray]:
-        """The structure and, of each of its rows, whether it is a frozen parameter, held, pending."""
+        """The structure and, row by row, whether it is a frozen parameter, held, pending."""
         with self._lock:
             structure, frozen, held = self._tree.masks()
             pending = np.zeros(len(structure), bool)
@@ -133,7 +133,7 @@ class Controller:
             return self._undone[-1].label if self._undone else None
 
     def search(self, text: str) -> list[str]:
-        """Paths of the rows that have `text`, whatever the case, in a path of theirs or their type."""
+        """Paths of the rows with `text`, whatever the case, in a path or the type."""
         wanted = text.casefold()
         s = self.structure
         return [
@@ -172,11 +172,9 @@ class Controller:
         s = self.structure
         parameters = s.parameters_below(row)
         if not parameters:
-            warnings.warn(
-                f"{s.paths[row] or 'the model'} ({s.kinds[row]}) has no parameters: nothing to freeze",
-                FreezevizWarning,
-                stacklevel=2,
-            )
+            name = f"{s.paths[row] or 'the model'} ({s.kinds[row]})"
+            message = f"{name} has no parameters: nothing to freeze"
+            warnings.warn(message, FreezevizWarning, stacklevel=2)
             return
         what = s.paths[row]
         named = tuple(s.paths[i] for i in parameters)
@@ -247,7 +245,8 @@ class Controller:
             self.refresh()
         index = self.structure.index
         if path not in index:
-            raise SelectorError(f"no path {path!r} in {self.structure.kinds[0]}.{closest(path, index)}")
+            hint = closest(path, index)
+            raise SelectorError(f"no path {path!r} in {self.structure.kinds[0]}.{hint}")
         return index[path]
 
     def _command(self, what: Any, frozen: bool, hold: bool) -> None:
@@ -293,6 +292,8 @@ class Controller:
         self._applied(order.frozen, order.paths, hold, label, origin)
 
     def _step_back(self, origin: str) -> None:
+        if not self._runs:
+            self.refresh()
         with self._lock:
             if self._requests:
                 self._postponed.append(origin)

@@ -49,7 +49,7 @@ def orders_to_repeat(deed: Deed) -> list[Order]:
 
 
 def orders_to_take_back(deed: Deed) -> list[Order]:
-    """Return what brings back the state before a deed; more than one order only where modules are held."""
+    """Return what brings back the state before a deed: one order, but for held modules."""
     if deed.frozen and not deed.hold:
         return [Order(False, deed.changed)]
     orders: list[Order] = []

@@ -47,7 +47,7 @@ class Explorer:
         return f"{tree}\n{totals_line(structure, frozen)}"
 
     def html(self, *, limit: int = 500) -> str:
-        """The tree as nested lists, escaped; modules, and parameters where a module is partly frozen."""
+        """The tree as nested lists, escaped: modules, and parameters of those partly frozen."""
         structure, frozen, held, _ = self.controller.masks()
         rows = shown_rows(structure, structure.states(frozen), parameters=False)
         return html_tree(structure, frozen, held, rows, limit=limit)

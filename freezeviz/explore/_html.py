@@ -1,6 +1,7 @@
 """A tree as nested lists: what a notebook shows of a summary, and what stays when no kernel runs.
 
-Plain elements and few inline styles, which Jupyter's sanitiser lets through in notebooks that are not trusted.
+Plain elements and few inline styles: Jupyter's sanitiser lets them through in notebooks that are
+not trusted.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The rows of a tree as records, for code that looks at them one by one."""
 
 from dataclasses import dataclass
+from itertools import starmap
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Row:
 
 def make_rows(structure: Structure, frozen: np.ndarray, held: np.ndarray) -> list[Row]:
     """Return all rows; `frozen` and `held` are bool arrays of shape (rows,)."""
-    states = structure.states(frozen).tolist()
+    states = [STATES[state] for state in structure.states(frozen).tolist()]
     columns = zip(
         structure.paths,
         structure.labels,
@@ -63,4 +64,4 @@ def make_rows(structure: Structure, frozen: np.ndarray, held: np.ndarray) -> lis
         structure.aliases,
         strict=True,
     )
-    return [Row(*values[:7], STATES[values[7]], *values[8:]) for values in columns]
+    return list(starmap(Row, columns))

@@ -1,4 +1,4 @@
-"""The rows of a model's tree as columns, in preorder, so that a state of 10,000 rows is two array operations."""
+"""The rows of a model's tree as columns: the state of 10,000 rows is a few array operations."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,7 +71,7 @@ class Structure:
 
 
 def build_structure(root: "LayerInfo") -> Structure:
-    """Return the columns of a snapshot. No recursion: a model may be nested deeper than Python's stack."""
+    """Return the columns of a snapshot. Not recursive: a model may be deeper than the stack."""
     paths: list[str] = []
     labels: list[str] = []
     kinds: list[str] = []
@@ -84,7 +84,9 @@ def build_structure(root: "LayerInfo") -> Structure:
     sizes: list[int] = []
     n_bytes: list[int] = []
 
-    def add(path: str, label: str, kind: str, detail: str, also: tuple[str, ...], above: int) -> int:
+    def add(
+        path: str, label: str, kind: str, detail: str, also: tuple[str, ...], above: int
+    ) -> int:
         paths.append(path)
         labels.append(label)
         kinds.append(kind)

@@ -12,7 +12,7 @@ from freezeviz.train import Trainer
 
 
 class Summary:
-    """A model's tree as it was when the summary was made: prints as text, shows as HTML in a notebook."""
+    """A model's tree as it was when this was made: prints as text, shows as HTML in a notebook."""
 
     def __init__(self, model: Any, *, parameters: bool = False) -> None:
         adapter = model.adapter if isinstance(model, Trainer) else adapt(model)

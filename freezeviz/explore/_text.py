@@ -13,7 +13,7 @@ MARKS = {TRAINABLE: "○ trainable", MIXED: "◐ mixed", FROZEN: "❄ frozen", N
 
 
 def shown_rows(structure: Structure, states: np.ndarray, *, parameters: bool) -> list[int]:
-    """Rows to print: the modules, and the parameters too where their module alone would not tell."""
+    """Rows to print: the modules, and the parameters where their module alone would not tell."""
     if parameters:
         return list(range(len(structure)))
     own_frozen: dict[int, set[int]] = {}
@@ -22,9 +22,9 @@ def shown_rows(structure: Structure, states: np.ndarray, *, parameters: bool) ->
     keep = ~structure.is_parameter
     for module, own in own_frozen.items():
         if len(own) > 1:
-            keep[module : structure.end[module]] |= structure.parent[
-                module : structure.end[module]
-            ] == module
+            keep[module : structure.end[module]] |= (
+                structure.parent[module : structure.end[module]] == module
+            )
     return np.flatnonzero(keep).tolist()
 
 
@@ -36,7 +36,7 @@ def text_tree(
     *,
     limit: int | None = None,
 ) -> str:
-    """Return the lines of `rows`, columns aligned; after `limit` rows a line says how many follow."""
+    """Return the lines of `rows`, aligned; after `limit` rows a line says how many follow."""
     left_out = 0 if limit is None else max(0, len(rows) - limit)
     rows = rows[: len(rows) - left_out]
     guides = _guides(structure, rows)
@@ -73,7 +73,7 @@ def totals_line(structure: Structure, frozen: np.ndarray) -> str:
 
 
 def shown_name(name: str) -> str:
-    """Return a name fit for one line: control characters replaced, the middle of a long one left out."""
+    """Return a name fit for one line: control characters replaced, a long one shortened."""
     name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
     if len(name) > LONGEST_NAME:
         half = LONGEST_NAME // 2

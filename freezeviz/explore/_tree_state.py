@@ -16,7 +16,8 @@ from freezeviz.paths import is_glob
 class TreeState:
     """The state of a tree, changed and read under one lock.
 
-    The state of a module is never stored: it is worked out from its parameters, for all rows at once.
+    The state of a module is never stored: it is worked out from its parameters, of all rows at
+    once.
     """
 
     def __init__(self, adapter: ModelAdapter) -> None:
@@ -81,7 +82,7 @@ class TreeState:
             return True
 
     def read(self) -> tuple[str, ...] | None:
-        """Read what is frozen and held from the model; returns the paths that differ, None without news."""
+        """Read what is frozen and held; returns the parameters that differ, None without news."""
         frozen, held = self.adapter.frozen(), self.adapter.held()
         with self.lock:
             new_frozen, new_held = self._mask(frozen), self._mask(held)
@@ -90,16 +91,17 @@ class TreeState:
             self._frozen, self._held = new_frozen, new_held
             return self._names(differs) if news else None
 
-    def note(self, frozen: bool, paths: Iterable[str], hold: bool | None, label: str) -> Deed | None:
-        """Take in that these parameters are (un)frozen now; returns the deed, None if nothing changed."""
+    def note(
+        self, frozen: bool, paths: Iterable[str], hold: bool | None, label: str
+    ) -> Deed | None:
+        """Take in that these parameters are (un)frozen now; None if they were."""
         with self.lock:
             s = self.structure
             named = tuple(path for path in paths if path in s.index)
             rows = [s.index[path] for path in named]
-            frozen_before = frozenset(p for p, r in zip(named, rows, strict=True) if self._frozen[r])
-            held_before = frozenset(
-                p for p, r in zip(named, rows, strict=True) if self._held[s.parent[r]]
-            )
+            pairs = list(zip(named, rows, strict=True))
+            frozen_before = frozenset(path for path, row in pairs if self._frozen[row])
+            held_before = frozenset(path for path, row in pairs if self._held[s.parent[row]])
             changed = tuple(path for path in named if (path in frozen_before) != frozen)
             self._frozen[rows] = frozen
             held_changed = False

@@ -15,7 +15,7 @@ __all__ = ["Selection", "freeze", "select", "unfreeze"]
 
 
 class Selection:
-    """Some parameters of a model, in the model's order.
+    """Some parameters of a model, in the order of its tree: a layer's own, then those below it.
 
     Selections of one model combine: ``a | b`` (either), ``a & b`` (both), ``a - b`` (the first
     without the second), ``~a`` (all others).

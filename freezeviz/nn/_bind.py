@@ -7,7 +7,7 @@ that reads the model meanwhile sees what was there before.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -31,9 +31,12 @@ class Scope:
         As given, with those of the outer scope.
     training : dict
         ``{id(module): bool}``, modes given from outside.
+    generators : dict
+        ``{id(module): [given, advanced]}``, random generators given from outside. The given one
+        is never drawn from: the other, its copy, comes with the first draw.
     """
 
-    __slots__ = ("_containers", "_copied", "buffers", "paths", "training", "values")
+    __slots__ = ("_containers", "_copied", "buffers", "generators", "paths", "training", "values")
 
     def __init__(self, paths: Mapping[int, str]):
         outer = current.get()
@@ -46,10 +49,12 @@ class Scope:
             self.paths = paths
             self.values: dict[int, dict[str, Any]] = {}
             self.training: dict[int, bool] = {}
+            self.generators: dict[int, list[Any]] = {}
         else:
             self.paths = {**outer.paths, **paths}
             self.values = {key: dict(values) for key, values in outer.values.items()}
             self.training = dict(outer.training)
+            self.generators = dict(outer.generators)
             self._containers = dict(outer._containers)
 
     def bind(self, module: Any, name: str, value: Any) -> None:
@@ -91,6 +96,15 @@ class Scope:
         self.bind(module, name, value)
         self.buffers.setdefault(id(module), (module, {}))[1][name] = value
 
+    def generator_of(self, module: Any) -> Any:
+        """Return the generator that a module draws from, None if none was given for it."""
+        given = self.generators.get(id(module))
+        if given is None:
+            return None
+        if given[1] is None:
+            given[1] = copy.deepcopy(given[0])
+        return given[1]
+
     def commit(self) -> None:
         """Give the modules the buffer values that the call computed."""
         for module, values in self.buffers.values():
@@ -109,6 +123,17 @@ def entered(scope: Scope) -> Iterator[Scope]:
         yield scope
     finally:
         current.reset(token)
+
+
+@contextmanager
+def held(modules: Iterable[Any]) -> Iterator[None]:
+    """Let modules compute as in eval mode for the block, within the scope in force."""
+    outer = current.get()
+    # A copy shares what is bound and what buffers become with the scope that it is a copy of.
+    scope = Scope({}) if outer is None else copy.copy(outer)
+    scope.training = scope.training | {id(module): False for module in modules}
+    with entered(scope):
+        yield
 
 
 def members(module: Any) -> Mapping[str, Any]:

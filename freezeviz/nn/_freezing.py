@@ -12,7 +12,7 @@ import numpy as np
 
 from freezeviz.backend import memory_key
 from freezeviz.errors import ParameterKeyError, UnmatchedKeyWarning, closest
-from freezeviz.nn._members import Slot, own, own_parameters
+from freezeviz.nn._members import Slot, Tree, own, own_parameters
 
 if TYPE_CHECKING:
     from freezeviz.nn._module import Module
@@ -44,7 +44,7 @@ def find(modules: list["Module"], keys: list[str] | None, call: str, strict: boo
             message = _no_match(modules, slots, key, call)
             if strict:
                 raise ParameterKeyError(message)
-            warnings.warn(message, UnmatchedKeyWarning, stacklevel=4)
+            warnings.warn(message, UnmatchedKeyWarning, stacklevel=3)
     return matched
 
 
@@ -85,6 +85,16 @@ def unfreeze(slot: Slot) -> None:
     # may have got the read-only view of another one.
     slot.container[slot.key] = original(slot.owner, slot.name, slot.value)
     slot.owner._frozen.pop(slot.name, None)
+
+
+def release(modules: Iterable["Module"], slots: Iterable[Slot]) -> None:
+    """Let modules that freeze what lies below them (`Module._governed`) let go of slots."""
+    governing = [module for module in modules if module._governed]
+    places = {(id(slot.container), slot.key) for slot in slots} if governing else set()
+    for module in governing:
+        for entry in Tree(module).parameters:
+            if any((id(slot.container), slot.key) in places for slot in entry.slots):
+                module._governed -= {entry.path, *entry.aliases}
 
 
 def original(module: "Module", name: str, value: Any) -> Any:

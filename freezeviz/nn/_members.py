@@ -35,16 +35,19 @@ class Slot(NamedTuple):
 class Entry:
     """An array of a model under its first path, with every slot and path that shares it."""
 
-    __slots__ = ("aliases", "path", "slots", "value")
+    __slots__ = ("aliases", "governed", "path", "slots", "value")
 
     def __init__(self, path: str, slot: Slot, value: Any):
         self.path = path
         self.value = value
         self.slots = [slot]
         self.aliases: list[str] = []
+        self.governed = False  # frozen by a module above it: `Module._governed`
 
     @property
     def frozen(self) -> bool:
+        if self.governed:
+            return True
         # A loop, not any(): asked of every parameter in every step.
         for slot in self.slots:  # noqa: SIM110
             if slot.name in slot.owner._frozen:
@@ -137,6 +140,9 @@ class Tree:
             self._visit(module, path, public=False)
         if self.module_aliases:
             self._spread_aliases()
+        for path, module in self.modules:
+            if module._governed:
+                self._govern(path, module._governed)
         scope = _bind.current.get()
         if scope is not None:
             for entry in self.parameters + self.buffers:
@@ -171,6 +177,12 @@ class Tree:
         else:
             entry.slots.append(slot)
             entry.aliases.append(path)
+
+    def _govern(self, path: str, names: Iterable[str]) -> None:
+        governed = {join(path, name) for name in names}
+        for entry in self.parameters:
+            if not governed.isdisjoint((entry.path, *entry.aliases)):
+                entry.governed = True
 
     def _spread_aliases(self) -> None:
         """Give what lies below a shared module a path for each of the module's."""

@@ -6,11 +6,11 @@ import copy
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from reprlib import recursive_repr
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from freezeviz import backend
+from freezeviz import backend, random
 from freezeviz.autodiff import Tracer, stop_gradient
 from freezeviz.backend import is_array
 from freezeviz.errors import AutodiffError, closest
@@ -58,6 +58,16 @@ class Module:
     _members: dict[str, Any]
     _buffer_names: set[str]
     _frozen: dict[str, Any]
+    # Paths of parameters below this module that it keeps frozen, whatever they are otherwise:
+    # those of a wrapper that freezes (`explicit.FrozenLayer`).
+    _governed: frozenset[str] = frozenset()
+
+    depends_on: ClassVar[tuple[str, ...] | None] = None
+    """What a call depends on besides input, parameters and buffers: of ``"rng"``, ``"training"``.
+
+    `explicit.setup` gives the layer a state for each. None: ``("training",)`` if the class reads
+    ``self.training``, else nothing.
+    """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         # Not in __init__: a subclass that assigns before super().__init__() works all the same.
@@ -190,6 +200,40 @@ class Module:
         self._buffer_names.add(name)
         vars(self).pop(name, None)
         self._frozen.pop(name, None)
+
+    # ------------------------------------------------------------ first values
+
+    def initial_parameters(self, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Return new first values for own parameters, by name.
+
+        A layer that draws its parameters says here how, and calls ``self._initialise(rng)`` in
+        ``__init__``, so that `explicit.setup` can draw them anew. Others keep what they hold.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator, optional
+        """
+        return {}
+
+    def initial_buffers(self) -> dict[str, Any]:
+        """Return new first values for own buffers, by name; see `initial_parameters`."""
+        return {}
+
+    def _initialise(self, rng: np.random.Generator | None = None) -> None:
+        for name, value in self.initial_parameters(rng).items():
+            setattr(self, name, value)
+        for name, value in self.initial_buffers().items():
+            self.register_buffer(name, value)
+
+    def default_rng(self) -> np.random.Generator:
+        """Return the generator that this module draws from during a call.
+
+        In a call of `explicit.apply` that of the module's state, else the one in use
+        (`freezeviz.random`). A layer that draws from it declares ``depends_on = ("rng",)``.
+        """
+        scope = _bind.current.get()
+        given = scope.generator_of(self) if scope is not None else None
+        return random.default_rng() if given is None else given
 
     # ------------------------------------------------------------ copies and pictures
 
@@ -415,10 +459,13 @@ class Module:
             With `strict`, if a key names no parameter. Nothing is unfrozen then.
         """
         modules: list[Module] = self.modules() if recurse else [self]
-        for slot in _freezing.find(modules, _freezing.as_keys(keys), "unfreeze", strict):
+        slots = _freezing.find(modules, _freezing.as_keys(keys), "unfreeze", strict)
+        for slot in slots:
             _freezing.unfreeze(slot)
+        _freezing.release(modules, slots)
         if keys is None:
             for module in modules:
+                module._frozen.clear()  # names, too, that no array has at present
                 vars(module)["_held"] = False
         return self
 

@@ -7,7 +7,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from freezeviz import backend, io
-from freezeviz.backend import is_array
 from freezeviz.errors import WeightsError, closest
 from freezeviz.nn import _updating
 from freezeviz.nn._members import Entry, Tree
@@ -40,14 +39,14 @@ def load(module: Module, weights: Any, strict: bool) -> None:
     puts: dict[str, Any] = {}
     for path, array in arrays.items():
         if path in known:
-            _check_value(source, path, known[path], array, puts)
-            puts[known[path].path] = _beside(known[path].value, array)
+            entry = known[path]
+            array = _updating.checked(entry, array, source)
+            _check_value(source, path, entry, array, puts)
+            puts[entry.path] = _beside(entry.slots[0].value, array)
     _updating.assign(module, puts, source)
 
 
 def _check_value(source: str, path: str, entry: Entry, array: Any, chosen: dict[str, Any]) -> None:
-    if not is_array(array):
-        raise WeightsError(f"{source}: {path!r} expects an array, got {type(array).__name__}")
     if tuple(array.shape) != tuple(entry.value.shape):
         raise WeightsError(
             f"{source}: {path!r} expects shape {tuple(entry.value.shape)}, got {tuple(array.shape)}"

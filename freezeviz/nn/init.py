@@ -1,8 +1,9 @@
 """Initial values.
 
-Each function returns an initialiser ``(shape, dtype=np.float32, rng=None) -> array``. Numbers are
-drawn on the host, so that a seed gives the same values on every device. Arguments and names
-follow ``mlx.nn.init``.
+Each function returns an initialiser ``(shape, dtype=None, rng=None) -> array``. In place of a
+shape it takes an array, too, and gives one of its shape, dtype and place:
+``model.apply(nn.init.he_normal())`` draws a model anew. Numbers are drawn on the host, so that a
+seed gives the same values on every device. Arguments and names follow ``mlx.nn.init``.
 """
 
 import math
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from freezeviz import backend, random
+from freezeviz.backend import array_namespace, is_array
+from freezeviz.errors import ShapeError
 
 __all__ = [
     "constant",
@@ -19,37 +22,51 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "identity",
     "normal",
+    "orthogonal",
+    "sparse",
     "uniform",
 ]
 
 Initialiser = Callable[..., Any]
 
 
-def _drawn(draw: Callable[[np.random.Generator, tuple[int, ...]], Any]) -> Initialiser:
+def _drawn(draw: Callable[..., Any], dtype: Any, **options: Any) -> Initialiser:
+    default, known = dtype, options
+
     def init(
-        shape: tuple[int, ...], dtype: Any = np.float32, rng: np.random.Generator | None = None
+        shape: Any, dtype: Any = None, rng: np.random.Generator | None = None, **options: Any
     ) -> Any:
+        like = shape if is_array(shape) else None
+        dtype = default if dtype is None else dtype
+        if dtype is None:
+            dtype = np.float32 if like is None else like.dtype
+        if unknown := set(options) - set(known):
+            raise TypeError(f"this initialiser takes {list(known)}, got {sorted(unknown)}")
         rng = random.default_rng() if rng is None else rng
-        values = np.asarray(draw(rng, tuple(shape)), dtype=dtype)
+        size = tuple(shape if like is None else like.shape)
+        values = np.asarray(draw(rng, size, **(known | options)), dtype=dtype)
+        if like is not None:
+            return array_namespace(like).asarray(values)
         return backend.asarray(values, backend.device())
 
     return init
 
 
-def constant(value: float) -> Initialiser:
+def constant(value: float, dtype: Any = None) -> Initialiser:
     """Return an initialiser that fills an array with `value`."""
-    return _drawn(lambda rng, shape: np.full(shape, value))
+    return _drawn(lambda rng, shape: np.full(shape, value), dtype)
 
 
-def normal(mean: float = 0.0, std: float = 1.0) -> Initialiser:
+def normal(mean: float = 0.0, std: float = 1.0, dtype: Any = None) -> Initialiser:
     """Return an initialiser that draws from a normal distribution."""
-    return _drawn(lambda rng, shape: rng.normal(mean, std, shape))
+    return _drawn(lambda rng, shape: rng.normal(mean, std, shape), dtype)
 
 
-def uniform(low: float = 0.0, high: float = 1.0) -> Initialiser:
+def uniform(low: float = 0.0, high: float = 1.0, dtype: Any = None) -> Initialiser:
     """Return an initialiser that draws from the interval ``[low, high)``."""
-    return _drawn(lambda rng, shape: rng.uniform(low, high, shape))
+    return _drawn(lambda rng, shape: rng.uniform(low, high, shape), dtype)
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -60,25 +77,34 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[-1] * receptive, shape[0] * receptive
 
 
-def glorot_normal(gain: float = 1.0) -> Initialiser:
+def glorot_normal(gain: float = 1.0, dtype: Any = None) -> Initialiser:
     """Return Glorot's normal initialiser: std ``gain * sqrt(2 / (fan_in + fan_out))``.
+
+    The gain can be given to the initialiser instead, as in MLX.
 
     Notes
     -----
     X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward neural
     networks. AISTATS 2010.
     """
-    return _drawn(lambda rng, s: rng.normal(0.0, gain * math.sqrt(2.0 / sum(_fans(s))), s))
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> Any:
+        return rng.normal(0.0, gain * math.sqrt(2.0 / sum(_fans(shape))), shape)
+
+    return _drawn(draw, dtype, gain=gain)
 
 
-def glorot_uniform(gain: float = 1.0) -> Initialiser:
-    """Return Glorot's uniform initialiser: limit ``gain * sqrt(6 / (fan_in + fan_out))``."""
+def glorot_uniform(gain: float = 1.0, dtype: Any = None) -> Initialiser:
+    """Return Glorot's uniform initialiser: limit ``gain * sqrt(6 / (fan_in + fan_out))``.
 
-    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    The gain can be given to the initialiser instead, as in MLX.
+    """
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> Any:
         limit = gain * math.sqrt(6.0 / sum(_fans(shape)))
         return rng.uniform(-limit, limit, shape)
 
-    return _drawn(draw)
+    return _drawn(draw, dtype, gain=gain)
 
 
 def _fan(shape: tuple[int, ...], mode: str) -> int:
@@ -88,21 +114,111 @@ def _fan(shape: tuple[int, ...], mode: str) -> int:
     return fan_in if mode == "fan_in" else fan_out
 
 
-def he_normal(mode: str = "fan_in", gain: float = 1.0) -> Initialiser:
+def he_normal(mode: str = "fan_in", gain: float = 1.0, dtype: Any = None) -> Initialiser:
     """Return He's normal initialiser: std ``gain / sqrt(fan)``.
+
+    Mode and gain can be given to the initialiser instead, as in MLX.
 
     Notes
     -----
     K. He et al.: Delving Deep into Rectifiers. arXiv:1502.01852.
     """
-    return _drawn(lambda rng, s: rng.normal(0.0, gain / math.sqrt(_fan(s, mode)), s))
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], mode: str, gain: float) -> Any:
+        return rng.normal(0.0, gain / math.sqrt(_fan(shape, mode)), shape)
+
+    return _drawn(draw, dtype, mode=mode, gain=gain)
 
 
-def he_uniform(mode: str = "fan_in", gain: float = 1.0) -> Initialiser:
-    """Return He's uniform initialiser: limit ``gain * sqrt(3 / fan)``."""
+def he_uniform(mode: str = "fan_in", gain: float = 1.0, dtype: Any = None) -> Initialiser:
+    """Return He's uniform initialiser: limit ``gain * sqrt(3 / fan)``.
 
-    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    Mode and gain can be given to the initialiser instead, as in MLX.
+    """
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], mode: str, gain: float) -> Any:
         limit = gain * math.sqrt(3.0 / _fan(shape, mode))
         return rng.uniform(-limit, limit, shape)
 
-    return _drawn(draw)
+    return _drawn(draw, dtype, mode=mode, gain=gain)
+
+
+def _matrix(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    if len(shape) != 2:
+        raise ShapeError(f"init.{name} makes matrices, got the shape {shape}")
+    return shape[0], shape[1]
+
+
+def identity(dtype: Any = None) -> Initialiser:
+    """Return an initialiser that makes identity matrices.
+
+    Raises
+    ------
+    ShapeError
+        By the initialiser, if the shape is not that of a square matrix.
+    """
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+        rows, columns = _matrix("identity", shape)
+        if rows != columns:
+            raise ShapeError(f"init.identity makes square matrices, got the shape {shape}")
+        return np.eye(rows)
+
+    return _drawn(draw, dtype)
+
+
+def orthogonal(gain: float = 1.0, dtype: Any = None) -> Initialiser:
+    """Return an initialiser that draws matrices with orthogonal rows or columns of norm `gain`.
+
+    Raises
+    ------
+    ShapeError
+        By the initialiser, if the shape is not that of a matrix.
+
+    Notes
+    -----
+    A. Saxe, J. McClelland, S. Ganguli: Exact solutions to the nonlinear dynamics of learning in
+    deep linear neural networks. arXiv:1312.6120.
+    """
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+        rows, columns = _matrix("orthogonal", shape)
+        q, r = np.linalg.qr(rng.normal(size=(max(rows, columns), min(rows, columns))))
+        # Without the signs the distribution would not be uniform over the orthogonal matrices.
+        q = q * np.sign(np.diagonal(r))
+        return gain * (q if rows >= columns else q.T)
+
+    return _drawn(draw, dtype)
+
+
+def sparse(sparsity: float, mean: float = 0.0, std: float = 1.0, dtype: Any = None) -> Initialiser:
+    """Return an initialiser that draws matrices with many zeros from a normal distribution.
+
+    Parameters
+    ----------
+    sparsity : float
+        Share of zeros in every row, rounded up, in ``[0, 1]``.
+    mean, std : float
+
+    Raises
+    ------
+    ValueError
+        If `sparsity` is out of range.
+    ShapeError
+        By the initialiser, if the shape is not that of a matrix.
+
+    Notes
+    -----
+    J. Martens: Deep learning via Hessian-free optimization. ICML 2010.
+    """
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"init.sparse: sparsity is in [0, 1], got {sparsity!r}")
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+        rows, columns = _matrix("sparse", shape)
+        values = rng.normal(mean, std, shape)
+        order = np.argsort(rng.random(shape), axis=1)
+        values[np.arange(rows)[:, None], order[:, : math.ceil(round(sparsity * columns, 9))]] = 0.0
+        return values
+
+    return _drawn(draw, dtype)

@@ -201,6 +201,14 @@ class Optimizer:
         self.step += 1
         return new_values
 
+    def _mark(self) -> Any:
+        """Return what `_go_back` needs to undo the updates that come."""
+        # Entries are replaced, not written into: their mapping is all there is to copy.
+        return self.step, dict(self._state), dict(self._shapes), self._numbers
+
+    def _go_back(self, mark: Any) -> None:
+        self.step, self._state, self._shapes, self._numbers = mark
+
     def _apply(self, gradient: Any, parameter: Any, entry: dict[str, Any]) -> Any:
         wide = _computed(parameter)
         if gradient.dtype != wide.dtype:
@@ -247,4 +255,12 @@ def checked(name: str, value: Any, below: float = math.inf) -> float:
     if not 0 <= number < below:
         limit = "finite and not negative" if below == math.inf else f"from 0 to less than {below:g}"
         raise ValueError(f"{name} must be {limit}, got {number!r}")
+    return number
+
+
+def above_zero(name: str, value: Any) -> float:
+    """Return `value` as a float; raise ValueError unless it is a finite number above zero."""
+    number = checked(name, value)
+    if number == 0:
+        raise ValueError(f"{name} must be above zero, got {number!r}")
     return number

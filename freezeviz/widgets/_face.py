@@ -10,7 +10,7 @@ from freezeviz.widgets._loop import running_kernel
 if TYPE_CHECKING:
     from freezeviz.widgets._bridge import Bridge
 
-INSTALL = "In a notebook this is a tree to click on, once the extra is installed: pip install 'freezeviz[notebook]'"
+INSTALL = "To have this as a tree to click on, install the extra: pip install 'freezeviz[notebook]'"
 
 
 class NotebookFace:
@@ -38,10 +38,10 @@ class NotebookFace:
 def explore(target: Any) -> Explorer:
     """Return an explorer of a model or a run: a tree whose nodes are frozen by a click.
 
-    In a notebook it shows as a widget; for a `Trainer` with buttons, numbers and the loss plot. Without
-    the extra ``notebook``, and outside notebooks, it shows as text. Everything that can be clicked is a
-    method of its `controller`. The same target gets the same explorer as long as it is in use, so what
-    is shown twice stays in step.
+    In a notebook it shows as a widget; for a `Trainer` with buttons, numbers and the loss plot.
+    Without the extra ``notebook``, and outside notebooks, it shows as text. Everything that can be
+    clicked is a method of its `controller`. The same target gets the same explorer as long as it is
+    in use, so what is shown twice stays in step.
 
     Parameters
     ----------

@@ -46,14 +46,17 @@ class MainLoop:
         return threading.get_ident() == self.thread
 
     def soon(self, callback: Callable[[], object]) -> bool:
-        """Have `callback` called: at once if this is the thread, else by the loop. False if it never will be."""
+        """Have `callback` called: at once if this is the thread, else by the loop.
+
+        Returns False if it never will be.
+        """
         if self.is_here:
             callback()
             return True
         return self._ask(lambda loop: loop.call_soon_threadsafe(callback))
 
     def later(self, delay: float, callback: Callable[[], object]) -> bool:
-        """Have `callback` called by the loop after so many seconds. False if it never will be."""
+        """Have `callback` called by the loop after so many seconds; False if it never will be."""
         return self._ask(
             lambda loop: loop.call_soon_threadsafe(loop.call_later, max(delay, 0.0), callback)
         )

@@ -1,11 +1,12 @@
-"""What a page may ask for. A page can send anything, so every field is checked before it is used."""
+"""What a page may ask for. A page can send anything: every field is checked before it is used."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 MOST_EPOCHS = 1_000_000
 ACTIONS = frozenset(
-    "hello bye toggle freeze_all unfreeze_all undo redo start pause resume stop".split()
+    {"hello", "size", "bye", "toggle", "freeze_all", "unfreeze_all", "undo", "redo"}
+    | {"start", "pause", "resume", "stop"}
 )
 
 
@@ -19,6 +20,7 @@ class Message:
     row: int = -1
     path: str = ""
     epochs: int = 0
+    width: int = 0
     ratio: float = 1.0
 
 
@@ -49,17 +51,21 @@ def parse_message(content: Any) -> Message:
         epochs = content.get("epochs")
         if not _is_int(epochs) or not 1 <= epochs <= MOST_EPOCHS:
             raise ValueError(
-                f"start: 'epochs' must be a whole number from 1 to {MOST_EPOCHS:,}, got {_brief(epochs)}"
+                f"start: 'epochs' must be a whole number from 1 to {MOST_EPOCHS:,}, "
+                f"got {_brief(epochs)}"
             )
         return Message(kind, view, seq, epochs=epochs)
-    if kind == "hello":
-        ratio = content.get("ratio", 1.0)
-        good = isinstance(ratio, int | float) and not isinstance(ratio, bool) and 0.1 <= ratio <= 10
-        return Message(kind, view, seq, ratio=float(ratio) if good else 1.0)
+    if kind in ("hello", "size"):
+        width, ratio = content.get("width"), content.get("ratio")
+        if not _is_int(width) or not 0 <= width <= 100_000:
+            raise ValueError(f"{kind}: 'width' must be a number of pixels, got {_brief(width)}")
+        if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio < 100:
+            raise ValueError(f"{kind}: 'ratio' must be a positive number, got {_brief(ratio)}")
+        return Message(kind, view, seq, width=width, ratio=float(ratio))
     return Message(kind, view, seq)
 
 
-def _is_int(value: Any) -> bool:
+def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

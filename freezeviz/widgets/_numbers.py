@@ -16,7 +16,7 @@ from freezeviz.train import (
 
 @dataclass(slots=True)
 class Numbers:
-    """The newest of each kind. The training thread writes, each with one assignment; the loop reads."""
+    """The newest of each kind. The training thread writes, one by one; the loop reads."""
 
     loss: float | None = None
     accuracy: float | None = None
@@ -68,8 +68,8 @@ class Numbers:
             "error": failed and f"After step {failed.step:,}: {failed.message}",
             "not_finite": bad
             and (
-                f"It became {bad.loss} at step {bad.step:,}. Parameters that were trained with such a loss are "
-                "rarely of use: stop, and start again with a smaller learning rate."
+                f"It became {bad.loss} at step {bad.step:,}. Parameters trained with such a loss "
+                "are rarely of use: stop, and start again with a smaller learning rate."
             ),
         }
 

@@ -4,7 +4,8 @@
 class Pace:
     """A rhythm that slows down by itself when what it times gets expensive.
 
-    What took `cost` seconds may happen again after ``cost / share`` seconds, but not before `shortest`.
+    What cost so many seconds may happen again after ``cost / share`` seconds, but not before
+    `shortest`. Something eager may come after half of that; what follows waits the longer.
 
     Parameters
     ----------
@@ -13,14 +14,17 @@ class Pace:
     shortest : float
         Seconds between two beginnings, however cheap.
 
+    Attributes
+    ----------
+    next : float
+        When it is time again.
+
     Examples
     --------
     >>> pace = Pace(share=0.04, shortest=0.1)
-    >>> pace.ready(now=10.0)
-    True
-    >>> pace.spent(began=10.0, cost=0.02)
-    >>> pace.ready(now=10.4), pace.ready(now=10.6)
-    (False, True)
+    >>> pace.spent(began=10.0, cost=0.04)
+    >>> pace.ready(10.9), pace.ready(10.6, eager=True), pace.ready(11.1)
+    (False, True, True)
     """
 
     def __init__(self, share: float, shortest: float) -> None:
@@ -29,12 +33,17 @@ class Pace:
         self.next = float("-inf")
         self.cost = 0.0
 
-    def ready(self, now: float) -> bool:
+    def ready(self, now: float, *, eager: bool = False) -> bool:
         """Whether it may happen now."""
-        return now >= self.next
+        return now >= self.next - (self._interval / 2 if eager else 0.0)
 
     def spent(self, began: float, cost: float) -> None:
         """Note that it happened: began then, took `cost` seconds."""
-        # The mean of the last few: one slow turn (a first import, a busy machine) passes by.
+        # The mean of the last few: one slow turn, on a machine that was busy, passes by.
         self.cost = cost if self.cost == 0.0 else 0.7 * self.cost + 0.3 * cost
-        self.next = began + max(self.shortest, self.cost / self.share)
+        # What came too early is owed: the share holds on average. Owed is one interval at most.
+        self.next = min(max(began, self.next), began + self._interval) + self._interval
+
+    @property
+    def _interval(self) -> float:
+        return max(self.shortest, self.cost / self.share)

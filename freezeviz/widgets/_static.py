@@ -1,7 +1,8 @@
-"""What stays in a saved notebook: the tree as lists and the last plot, as plain HTML in the cell's output.
+"""What stays in a saved notebook: the tree as lists and the last plot, as plain HTML.
 
-A notebook is saved without its widgets' state, so a page without a kernel shows none of them. The static copy
-is a second output of the cell; the widget's style sheet hides it beside a live view of the same cell.
+A notebook is saved without its widgets' state, so a page without a kernel shows none of them. The
+static copy is a second output of the cell; the widget's style sheet hides it beside a live view of
+the same cell.
 """
 
 from base64 import b64encode

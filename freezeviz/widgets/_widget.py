@@ -11,7 +11,7 @@ _STATIC = Path(__file__).parent / "static"
 
 
 class ExplorerWidget(anywidget.AnyWidget):
-    """The tree and the dashboard of one explorer; see `static/explorer.js` for what the traits hold.
+    """The tree and the dashboard of one explorer; `static/explorer.js` tells what the traits hold.
 
     All views of an explorer, in however many cells, are views of one widget: they show the same.
     """

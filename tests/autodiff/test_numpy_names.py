@@ -636,7 +636,7 @@ def test_complex_numbers_are_refused_on_the_way_back() -> None:
 def test_what_numpy_refuses_is_refused(f: Callable[[Any], Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         f(X)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         _inside(f)
 
 
@@ -703,12 +703,48 @@ _ALONE = [
 @pytest.mark.parametrize("case", _ALONE, ids=[getattr(c.name, "__name__", c.name) for c in _ALONE])
 def test_numpys_names_work_on_traced_arrays_of_another_library(case: Case) -> None:
     xp = pytest.importorskip("array_api_strict")
+    _assert_same_elsewhere(case, xp.asarray(case.at.copy()), np.asarray)
 
+
+@pytest.mark.gpu
+def test_numpys_names_work_on_traced_arrays_of_a_gpu() -> None:
+    import cupy
+
+    for case in _CASES:
+        if _CONSTANTS.isdisjoint(case.call.__code__.co_names):
+            _assert_same_elsewhere(case, cupy.asarray(case.at), cupy.asnumpy)
+
+
+def _assert_same_elsewhere(case: Case, at: Any, back: Callable[[Any], np.ndarray]) -> None:
     def scalar(x: Any) -> Any:
         return np.sum(np.square(case.call(x)))
 
     expected, slope = autodiff.value_and_grad(scalar)(case.at)
-    value, gradient = autodiff.value_and_grad(scalar)(xp.asarray(case.at.copy()))
-    assert type(value) is type(gradient) is type(xp.asarray(0.0))
-    np.testing.assert_allclose(np.asarray(value), expected, rtol=1e-12)
-    np.testing.assert_allclose(np.asarray(gradient), slope, rtol=1e-10, atol=1e-12)
+    value, gradient = autodiff.value_and_grad(scalar)(at)
+    assert type(value) is type(gradient) is type(at)
+    np.testing.assert_allclose(back(value), expected, rtol=1e-12)
+    np.testing.assert_allclose(back(gradient), slope, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.gpu
+def test_an_array_of_a_gpu_may_stand_on_either_side_of_a_traced_one() -> None:
+    import cupy
+
+    x, y = cupy.asarray(X), cupy.asarray(Y)
+    for f in (
+        lambda a, b: a + b,
+        lambda a, b: a * b,
+        lambda a, b: a / b,
+        lambda a, b: a**b,
+        lambda a, b: a @ b.T,
+        lambda a, b: np.maximum(a, b),
+        lambda a, b: a - b * 2.0 + np.float32(1.0),
+    ):
+        for swapped in (False, True):
+
+            def scalar(t: Any, other: Any, f: Any = f, swapped: bool = swapped) -> Any:
+                return np.sum(f(other, t) if swapped else f(t, other))
+
+            got = autodiff.grad(lambda t, s=scalar: s(t, y))(x)
+            expected = autodiff.grad(lambda t, s=scalar: s(t, Y))(X)
+            np.testing.assert_allclose(cupy.asnumpy(got), expected, rtol=1e-12)

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/bench_plot_overhead.py
 
-Starts a kernel, trains in its background, and looks at the steps a second in rounds, alternately with a view of the
-explorer open and without any (A B B A, so that a drift of the machine falls on both). The kernel does all that it does
-for a browser: it pushes traits and pictures and serialises them; nobody reads them at the other end of the socket.
-Printed is the ratio of both, per workload and seed, with the bootstrapped 95 % interval of the median over rounds.
-Gates nothing.
+Starts a kernel, trains in its background, and looks at the steps a second in rounds, alternately
+with a view of the explorer open and without any (A B B A, so that a drift of the machine falls on
+both). The kernel does all that it does for a browser: it pushes traits and pictures and serialises
+them; nobody reads them at the other end of the socket. Printed is the ratio of both, per workload
+and seed, with the bootstrapped 95 % interval of the median over rounds. Gates nothing.
 """
 
 import argparse
@@ -47,7 +47,7 @@ async def rounds(order, seconds):
     rates = []
     for seq, watched in enumerate(order):
         kind = "hello" if watched else "bye"
-        bridge.receive({{"type": kind, "view": "bench", "seq": seq, "ratio": 1.0}})
+        bridge.receive({{"type": kind, "view": "bench", "seq": seq, "width": 640, "ratio": 1.0}})
         pictures.clear()
         rates.append((watched, await steps_per_second(seconds), len(pictures)))
     return rates
@@ -56,7 +56,10 @@ pictures = []
 bridge.widget.observe(lambda change: pictures.append(1), "plot")
 """
 
-MLP = "nn.Sequential(nn.Linear({0}, {1}), nn.ReLU(), nn.Linear({1}, {1}), nn.ReLU(), nn.Linear({1}, 10))"
+MLP = (
+    "nn.Sequential(nn.Linear({0}, {1}), nn.ReLU(), nn.Linear({1}, {1}), nn.ReLU(), "
+    "nn.Linear({1}, 10))"
+)
 WORKLOADS = {
     "small MLP, 64-128-128-10, batch 64": (MLP.format(64, 128), (6400, 64), 64),
     "MLP, 784-512-512-10, batch 128": (MLP.format(784, 512), (2560, 784), 128),
@@ -131,7 +134,10 @@ def main():
             )
             sys.stdout.flush()
         low, high = interval(np.array(pooled), rng)
-        print(f"{name:<38}  all  {'':>7}  {'':>9}  {'':>10}  {np.median(pooled):>13.3f}  {low:.3f} to {high:.3f}")
+        print(
+            f"{name:<38}  all  {'':>7}  {'':>9}  {'':>10}  {np.median(pooled):>13.3f}  "
+            f"{low:.3f} to {high:.3f}"
+        )
 
 
 if __name__ == "__main__":

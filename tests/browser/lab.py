@@ -1,7 +1,7 @@
 """A JupyterLab of our own on the loopback interface, and a notebook in it, driven by Chromium.
 
-"Idle" on the page is not readiness: a notebook is ready when its context, its session and its kernel have said so.
-Lab is started with its application object exposed, and asked through that.
+"Idle" on the page is not readiness: a notebook is ready when its context, its session and its kernel
+have said so. Lab is started with its application object exposed, and asked through that.
 """
 
 import json
@@ -34,7 +34,7 @@ _STARTUP_SECONDS = 90
 class LabServer(AbstractContextManager):
     """A JupyterLab with its own home, so that no setting of the user takes part.
 
-    The Python that runs it, and its kernels, is that of FREEZEVIZ_LAB_PYTHON or the one of the tests.
+    Its Python, and that of its kernels, is FREEZEVIZ_LAB_PYTHON or the one of the tests.
     """
 
     def __init__(self, home: Path, root: Path) -> None:
@@ -240,7 +240,7 @@ class LabNotebook:
         return json.loads(result["text"])
 
     def until(self, code: str, seconds: float = 20.0) -> Any:
-        """Evaluate an expression in the kernel again and again until it is true; return its value."""
+        """Evaluate an expression in the kernel until it is true; return its value."""
         deadline = time.monotonic() + seconds
         while not (value := self.python(code)):
             if time.monotonic() > deadline:

@@ -302,16 +302,22 @@ def test_an_update_that_fails_changes_neither_model_nor_optimizer(model, step, m
 
 def test_a_rule_that_raises_in_the_middle_leaves_the_optimizer_as_it_was():
     class Fragile(optim.SGD):
+        broken = False
+
         def apply_single(self, gradient, parameter, state):
-            if parameter.size == 2:
+            if self.broken and parameter.size == 2:
                 raise RuntimeError("no")
             return super().apply_single(gradient, parameter, state)
 
-    optimizer = Fragile(lambda step: 0.1 * (step + 1))
+    optimizer = Fragile(lambda step: 0.1 * (step + 1), momentum=0.9)
     tree = {"a": np.ones(1), "b": np.ones(2)}
+    optimizer.apply_gradients(tree, tree)
+    before = copy.deepcopy(optimizer.state)
+    optimizer.broken = True
     with pytest.raises(RuntimeError, match="no"):
         optimizer.apply_gradients(tree, tree)
-    assert (optimizer.step, optimizer.state, optimizer.learning_rate) == (0, {}, 0.1)
+    assert (optimizer.step, optimizer.learning_rate) == (1, 0.1)
+    assert repr(optimizer.state) == repr(before)
 
 
 def test_the_base_says_what_is_missing():

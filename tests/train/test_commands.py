@@ -9,6 +9,7 @@ import pytest
 from freezeviz import freezing, nn, optim
 from freezeviz.errors import FreezevizError, ObserverWarning, RunError, SelectorError
 from freezeviz.paths import KeyPath
+from freezeviz.train._commands import Mailbox, Stop
 from tests.train._setup import kinds, make_data, make_model, make_trainer, weights
 
 
@@ -99,6 +100,20 @@ def test_frozen_parameters_stand_still_and_the_others_move():
     trainer.fit(1, progress=False)
     after = weights(trainer.model)
     assert {p for p in before if before[p] != after[p]} == {"layers.2.weight", "layers.2.bias"}
+
+
+def test_the_mailbox_closes_only_when_it_is_empty():
+    """The last look for orders and the end of the run are two moments; one may come between."""
+    mailbox = Mailbox()
+    assert not mailbox.put(Stop())
+    mailbox.open()
+    assert mailbox.put(Stop())
+    assert not mailbox.close()
+    assert mailbox.is_open
+    assert mailbox.take() == Stop()
+    assert mailbox.take() is None
+    assert mailbox.close()
+    assert not mailbox.put(Stop())
 
 
 # ---- toggle -------------------------------------------------------------------------------
@@ -249,6 +264,20 @@ def test_freezing_past_the_trainer_is_recorded_at_the_next_run():
     ]
     assert found[0].label == "freeze 2 parameters in layers.0"
     assert trainer.history.frozen == trainer.adapter.frozen()
+
+
+def test_a_frozen_layer_that_was_replaced_is_recorded_as_unfrozen():
+    trainer = make_trainer()
+    trainer.freeze("layers.0")
+    trainer.fit(1, progress=False)
+    trainer.model.layers[0] = nn.Linear(4, 8, bias=False)
+    trainer.fit(1, progress=False)
+    assert (trainer.events[-2].paths, trainer.events[-2].frozen) == (
+        ("layers.0.weight", "layers.0.bias"),
+        False,
+    )
+    assert trainer.history.frozen == frozenset()
+    assert trainer.history.parameters == ("layers.0.weight", "layers.2.weight", "layers.2.bias")
 
 
 # ---- pause and stop ---------------------------------------------------------------------------

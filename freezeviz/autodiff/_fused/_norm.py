@@ -34,7 +34,7 @@ def _affine(needs, h, rstd, weight, bias, axes):
     if bias is not None:
         out = out + bias if weight is None else _iadd(out, bias)
     keep_h = h if needs[0] or needs[1] else None
-    return out, (keep_h, rstd, weight if needs[0] else None, axes)
+    return out, (keep_h, *((rstd, weight) if needs[0] else (None, None)), axes)
 
 
 def _iadd(x: Any, y: Any) -> Any:

@@ -10,9 +10,22 @@ from freezeviz import autodiff
 from freezeviz.autodiff import stop_gradient
 from freezeviz.nn._module import Module
 
-relu = autodiff.relu
-sigmoid = autodiff.sigmoid
-softplus = autodiff.softplus
+# Functions, not autodiff's primitives themselves: layers keep them, and functions can be pickled.
+
+
+def relu(x: Any) -> Any:
+    """Return `x` where positive, else zero."""
+    return autodiff.relu(x)
+
+
+def sigmoid(x: Any) -> Any:
+    """Return ``1 / (1 + exp(-x))``."""
+    return autodiff.sigmoid(x)
+
+
+def softplus(x: Any) -> Any:
+    """Return ``log(1 + exp(x))``, without overflow."""
+    return autodiff.softplus(x)
 
 
 def tanh(x: Any) -> Any:
@@ -63,8 +76,13 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     return np.where(positive, x, np.expm1(np.where(positive, 0.0, x)) * alpha)
 
 
-def _module(name: str, fn: Callable[..., Any], **options: Any) -> type[Module]:
-    """Return a module class that applies an activation; options become its arguments."""
+def as_module(
+    name: str, fn: Callable[..., Any], *, module: str = __name__, **options: Any
+) -> type[Module]:
+    """Return a module class that applies an activation; options become its arguments.
+
+    `module` is the Python module that the class will be found in, by pickle among others.
+    """
 
     class Activation(Module):
         def __init__(self, *args: Any, **kwargs: Any):
@@ -83,24 +101,22 @@ def _module(name: str, fn: Callable[..., Any], **options: Any) -> type[Module]:
 
     Activation.__name__ = Activation.__qualname__ = name
     Activation.__doc__ = f"{(fn.__doc__ or '').strip().splitlines()[0]}\n"
-    Activation.__module__ = __name__
+    Activation.__module__ = module
     return Activation
 
 
-ELU = _module("ELU", elu, alpha=1.0)
-GELU = _module("GELU", gelu)
-LeakyReLU = _module("LeakyReLU", leaky_relu, negative_slope=0.01)
-LogSoftmax = _module("LogSoftmax", log_softmax, axis=-1)
-ReLU = _module("ReLU", relu)
-Sigmoid = _module("Sigmoid", sigmoid)
-SiLU = _module("SiLU", silu)
-Softmax = _module("Softmax", softmax, axis=-1)
-Softplus = _module("Softplus", softplus)
-Tanh = _module("Tanh", tanh)
+ELU = as_module("ELU", elu, alpha=1.0)
+LeakyReLU = as_module("LeakyReLU", leaky_relu, negative_slope=0.01)
+LogSoftmax = as_module("LogSoftmax", log_softmax, axis=-1)
+ReLU = as_module("ReLU", relu)
+Sigmoid = as_module("Sigmoid", sigmoid)
+SiLU = as_module("SiLU", silu)
+Softmax = as_module("Softmax", softmax, axis=-1)
+Softplus = as_module("Softplus", softplus)
+Tanh = as_module("Tanh", tanh)
 
 __all__ = [
     "ELU",
-    "GELU",
     "LeakyReLU",
     "LogSoftmax",
     "ReLU",

@@ -1,5 +1,6 @@
 """Checks of inputs, with messages that name the layer and, within a model's call, its path."""
 
+import operator
 from typing import Any
 
 from freezeviz.errors import ShapeError
@@ -38,7 +39,26 @@ def channels_last(layer: Module, x: Any, layout: str, channels: int | None = Non
 
 def pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
     """Return an int or a pair of ints as a pair."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or any(not isinstance(v, int) or v < least for v in both):
+    values = value if isinstance(value, tuple | list) else (value, value)
+    try:
+        both = tuple(map(operator.index, values))
+    except TypeError:
+        both = ()
+    if len(both) != 2 or min(both) < least:
         raise ValueError(f"{name} is an int or a pair of ints of at least {least}, got {value!r}")
     return both
+
+
+def single(name: str, value: int | tuple[int], least: int) -> int:
+    """Return an int or a tuple of one int as an int."""
+    (one,) = value if isinstance(value, tuple | list) and len(value) == 1 else (value,)
+    if not isinstance(one, int) or one < least:
+        raise ValueError(f"{name} is an int of at least {least}, got {value!r}")
+    return one
+
+
+def positive_eps(layer: str, eps: float) -> float:
+    """Return `eps`, which keeps a layer from dividing by zero."""
+    if not eps > 0:
+        raise ValueError(f"{layer}: eps is above zero, got {eps!r}")
+    return eps

@@ -67,15 +67,20 @@ class Conv2d(Module):
                 f"divisible by groups={groups}"
             )
         kernel = pair("kernel_size", kernel_size, 1)
-        limit = math.sqrt(1.0 / (in_channels * kernel[0] * kernel[1]))
-        shape = (out_channels, *kernel, in_channels // groups)
-        self.weight = init.uniform(-limit, limit)(shape, rng=rng)
-        if bias:
-            self.bias = init.constant(0.0)((out_channels,), rng=rng)
         self.stride = pair("stride", stride, 1)
         self.padding = pair("padding", padding, 0)
         self.dilation = pair("dilation", dilation, 1)
         self.groups = groups
+        self._shape = (out_channels, *kernel, in_channels // groups)
+        self._has_bias = bool(bias)
+        self._initialise(rng)
+
+    def initial_parameters(self, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Return new first values."""
+        outputs, height, width, per_group = self._shape
+        limit = math.sqrt(1.0 / (per_group * self.groups * height * width))
+        values = {"weight": init.uniform(-limit, limit)(self._shape, rng=rng)}
+        return values | {"bias": init.constant(0.0)((outputs,))} if self._has_bias else values
 
     def __call__(self, x: Any) -> Any:
         """Return the layer's output.

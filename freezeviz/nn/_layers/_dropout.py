@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from freezeviz import random
 from freezeviz.autodiff import stop_gradient
 from freezeviz.backend import array_namespace
 from freezeviz.nn._module import Module
@@ -26,6 +25,8 @@ class Dropout(Module):
     (`freezeviz.random`); a `Trainer` binds one of its own for every step.
     """
 
+    depends_on = ("rng", "training")
+
     def __init__(self, p: float = 0.5):
         super().__init__()
         if not 0 <= p < 1:
@@ -43,7 +44,7 @@ class Dropout(Module):
             return x
         keep = 1.0 - self.p
         xp = array_namespace(stop_gradient(x))
-        draws = random.default_rng().random(x.shape, dtype=np.float32)
+        draws = self.default_rng().random(x.shape, dtype=np.float32)
         return x * xp.asarray((draws < keep).astype(x.dtype) / np.asarray(keep, dtype=x.dtype))
 
     def _extra_repr(self) -> str:

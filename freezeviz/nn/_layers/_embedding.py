@@ -31,7 +31,12 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings: int, dims: int, *, rng: np.random.Generator | None = None):
         super().__init__()
-        self.weight = init.normal(0.0, 1.0 / math.sqrt(dims))((num_embeddings, dims), rng=rng)
+        self._shape = (num_embeddings, dims)
+        self._initialise(rng)
+
+    def initial_parameters(self, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Return new first values."""
+        return {"weight": init.normal(0.0, 1.0 / math.sqrt(self._shape[1]))(self._shape, rng=rng)}
 
     def __call__(self, indices: Any) -> Any:
         """Return the vectors of `indices`.

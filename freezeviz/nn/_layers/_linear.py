@@ -1,6 +1,7 @@
 """The linear layer and the identity."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,15 @@ class Linear(Module):
     ----------
     input_dims, output_dims : int
     bias : bool
+    activation : callable, optional
+        A function applied to the output.
     rng : numpy.random.Generator, optional
         Draws the initial values.
+
+    Raises
+    ------
+    TypeError
+        If `bias` is a function: an activation is given by name.
 
     Attributes
     ----------
@@ -43,14 +51,29 @@ class Linear(Module):
         output_dims: int,
         bias: bool = True,
         *,
+        activation: Callable[[Any], Any] | None = None,
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
-        limit = 1.0 / math.sqrt(input_dims) if input_dims else 0.0
+        if callable(bias):
+            raise TypeError(
+                f"Linear({input_dims}, {output_dims}, ...): bias is True or False, got {bias!r}; "
+                "write activation=... for an activation"
+            )
+        if isinstance(activation, Module):
+            raise TypeError(f"Linear's activation is a function, got the layer {activation!r}")
+        self.activation = activation
+        self._shape = (output_dims, input_dims)
+        self._has_bias = bool(bias)
+        self._initialise(rng)
+
+    def initial_parameters(self, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Return new first values."""
+        outputs, inputs = self._shape
+        limit = 1.0 / math.sqrt(inputs) if inputs else 0.0
         draw = init.uniform(-limit, limit)
-        self.weight = draw((output_dims, input_dims), rng=rng)
-        if bias:
-            self.bias = draw((output_dims,), rng=rng)
+        values = {"weight": draw((outputs, inputs), rng=rng)}
+        return values | {"bias": draw((outputs,), rng=rng)} if self._has_bias else values
 
     def __call__(self, x: Any) -> Any:
         """Return the layer's output.
@@ -70,11 +93,15 @@ class Linear(Module):
         """
         weight = self.weight
         last_axis(self, x, "input_dims", weight.shape[1])
-        return autodiff.linear(x, weight, self.bias if "bias" in self else None)
+        y = autodiff.linear(x, weight, self.bias if "bias" in self else None)
+        return y if self.activation is None else self.activation(y)
 
     def _extra_repr(self) -> str:
         outputs, inputs = self.weight.shape
-        return f"input_dims={inputs}, output_dims={outputs}, bias={'bias' in self}"
+        shown = f"input_dims={inputs}, output_dims={outputs}, bias={'bias' in self}"
+        if self.activation is None:
+            return shown
+        return f"{shown}, activation={getattr(self.activation, '__name__', self.activation)}"
 
 
 class Identity(Module):

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from freezeviz import autodiff
 from freezeviz.autodiff import stop_gradient
 from freezeviz.errors import ShapeError
@@ -41,6 +43,9 @@ class BatchNorm(Module):
     and the running one takes the unbiased.
     """
 
+    depends_on = ("training",)
+    _scale = "weight"  # the name of the scale; Lux's is another (`explicit.BatchNorm`)
+
     def __init__(
         self,
         num_features: int,
@@ -53,12 +58,21 @@ class BatchNorm(Module):
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
-        if affine:
-            self.weight = init.constant(1.0)((num_features,))
-            self.bias = init.constant(0.0)((num_features,))
-        if track_running_stats:
-            self.register_buffer("running_mean", init.constant(0.0)((num_features,)))
-            self.register_buffer("running_var", init.constant(1.0)((num_features,)))
+        self._affine = affine
+        self._tracks = track_running_stats
+        self._initialise()
+
+    def initial_parameters(self, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Return first values."""
+        shape = (self.num_features,)
+        values = {self._scale: init.constant(1.0)(shape), "bias": init.constant(0.0)(shape)}
+        return values if self._affine else {}
+
+    def initial_buffers(self) -> dict[str, Any]:
+        """Return first values."""
+        shape = (self.num_features,)
+        mean, var = init.constant(0.0)(shape), init.constant(1.0)(shape)
+        return {"running_mean": mean, "running_var": var} if self._tracks else {}
 
     def __call__(self, x: Any) -> Any:
         """Return `x` normalised.
@@ -73,7 +87,7 @@ class BatchNorm(Module):
             If the last axis is not the channels, or a training batch has a single value each.
         """
         last_axis(self, x, "num_features", self.num_features)
-        weight = self.weight if "weight" in self else None
+        weight = getattr(self, self._scale) if self._scale in self else None
         bias = self.bias if "bias" in self else None
         tracked = "running_mean" in self
         if tracked and not self.training:
@@ -100,7 +114,7 @@ class BatchNorm(Module):
     def _extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={'weight' in self}, track_running_stats={'running_mean' in self}"
+            f"affine={self._scale in self}, track_running_stats={'running_mean' in self}"
         )
 
 
@@ -135,10 +149,14 @@ class LayerNorm(Module):
         super().__init__()
         self.dims = dims
         self.eps = eps
-        if affine:
-            self.weight = init.constant(1.0)((dims,))
-            if bias:
-                self.bias = init.constant(0.0)((dims,))
+        self._affine = affine
+        self._has_bias = affine and bias
+        self._initialise()
+
+    def initial_parameters(self, rng: np.random.Generator | None = None) -> dict[str, Any]:
+        """Return first values."""
+        values = {"weight": init.constant(1.0)((self.dims,))} if self._affine else {}
+        return values | {"bias": init.constant(0.0)((self.dims,))} if self._has_bias else values
 
     def __call__(self, x: Any) -> Any:
         """Return `x` normalised.

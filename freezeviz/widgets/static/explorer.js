@@ -548,6 +548,7 @@ class Dashboard {
     this.image.hidden = true;
     this.hint = make("figcaption", "fz-hint", "The loss appears here once training runs.");
     figure.append(this.image, this.hint);
+    this.figure = figure;
     this.element.append(controls, progress, this.metrics, figure);
     this.url = "";
     this.drawing = 0;
@@ -625,6 +626,8 @@ class View {
     this.id = Math.random().toString(36).slice(2);
     this.seq = 0;
     this.dead = false;
+    this.width = 0; // of the picture, as the kernel knows it
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ this.resizing = undefined;
     /** Unanswered messages: seq -> {time, row}. @type {Map<number, {time: number, row: number}>} */ this.sent = new Map();
     this.root = make("div", "freezeviz freezeviz-live");
     this.banners = make("div", "fz-banners");
@@ -677,13 +680,20 @@ class View {
     this.readInfo();
     this.readRun();
     this.readPlot();
-    this.send("hello", { ratio: window.devicePixelRatio || 1 });
+    this.send("hello", this.size());
+    if (this.dashboard) {
+      // The picture is drawn for the room it has: text in a scaled one is too small or blurred.
+      this.observer = new ResizeObserver(() => this.resized());
+      this.observer.observe(this.dashboard.figure);
+    }
   }
 
   dispose() {
     if (!this.dead) this.send("bye", {});
     window.removeEventListener("keydown", this.onKey, true);
     clearInterval(this.timer);
+    clearTimeout(this.resizing);
+    this.observer?.disconnect();
     for (const [event, handler] of this.handlers) this.model.off(event, handler);
     this.tree.dispose();
     this.dashboard?.dispose();
@@ -750,7 +760,7 @@ class View {
    * it was, the model does not show to a view; a kernel that answers to a new hello is there. */
   readLiveness() {
     if (!this.dead) this.setDead(true);
-    else this.post("hello", { ratio: window.devicePixelRatio || 1 }, -1);
+    else this.post("hello", this.size(), -1);
   }
 
   /** @param {boolean} dead */
@@ -813,6 +823,22 @@ class View {
     setAttribute(field, "aria-invalid", good ? null : "true");
     if (good) this.send("start", { epochs });
     else this.setNote("Epochs: a whole number from 1 on.", "warning");
+  }
+
+  /** Width of the picture in CSS pixels (0: not known yet), and device pixels to one of them. */
+  size() {
+    const width = Math.round(this.dashboard?.figure.clientWidth ?? 0);
+    return { width, ratio: window.devicePixelRatio || 1 };
+  }
+
+  resized() {
+    const { width } = this.size();
+    if (width === 0 || Math.abs(width - this.width) < 12) return;
+    clearTimeout(this.resizing);
+    this.resizing = setTimeout(() => {
+      this.width = width;
+      this.send("size", this.size());
+    }, 200);
   }
 
   // ---- the page
