@@ -105,6 +105,9 @@ def _lab(root: Path | None, arguments: list[str]) -> None:
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in arguments:
         print("freezeviz: running as root, so JupyterLab is started with --allow-root")
         launch.append("--allow-root")
+    # Kernels inherit it. A second BLAS thread competes with the notebook's own, and on two busy
+    # cores cut a small model's steps per second to a tenth; whoever trains large ones sets it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A folder with defaults of settings: no news popup, no look-up of updates over the network.
     # What the user has set for themselves still counts.
     folders = [str(_PACKAGE / "_jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]

@@ -9,6 +9,9 @@ from pathlib import Path
 # Before anything imports matplotlib or Jupyter, and inherited by the processes that tests start.
 os.environ["MPLBACKEND"] = "agg"
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
+# Kernels of notebooks share the cores with the tests: a second BLAS thread makes them ten times
+# slower on two busy cores. As `freezeviz lab` does it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A machine with a GPU tests the CPU too; tests marked `gpu` choose the GPU themselves.
 os.environ["FREEZEVIZ_DEVICE"] = "cpu"
 

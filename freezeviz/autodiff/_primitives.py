@@ -542,14 +542,13 @@ def _hits_once(index: Any) -> bool:
 
 
 def _add_rows(out: np.ndarray, index: np.ndarray, x: np.ndarray) -> None:
-    # One-dimensional np.add.at has a fast loop; the general one takes 3 to 10 times as long.
-    n, width = out.shape[0], math.prod(out.shape[1:])
     if index.dtype == np.bool_:
         out[index] = x
         return
-    rows = index.reshape(-1, 1).astype(np.intp)
-    rows = np.where(rows < 0, rows + n, rows)
-    np.add.at(out.reshape(-1), (rows * width + np.arange(width)).reshape(-1), x.reshape(-1))
+    # One-dimensional np.add.at has a fast loop; the general one takes 3 to 10 times as long.
+    width = math.prod(out.shape[1:])
+    flat = index.reshape(-1, 1).astype(np.intp) * width + np.arange(width)
+    np.add.at(out.reshape(-1), flat.reshape(-1), x.reshape(-1))
 
 
 def _host_index(index: Any) -> Any:

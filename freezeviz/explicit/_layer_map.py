@@ -120,7 +120,7 @@ class _Map:
     def visit(self, layer: Module, ps: Any, st: Any, path: KeyPath) -> Layers:
         """Return what becomes of a layer, its parameters and its states."""
         if id(layer) in self.done:
-            return self.done[id(layer)], ps, st  # its arrays are in the first place
+            return layer, ps, st  # its arrays are in the first place
         if id(_core(layer)) in self.done:
             return self._around_done(layer), ps, st
         result = self._mapped(layer, ps, st, path)

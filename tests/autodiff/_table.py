@@ -178,6 +178,7 @@ _ARITHMETIC = [
     row("power", positive(2, 3), np.float32(2.5), strict=_MIXED),
     row("power", 2, normal(3)),
     row("power", 0.0, positive(3)),
+    row("power", np.array([0, 2, 3]), positive(3), strict=_MIXED),
     row("power", np.float32(2.0), normal(3), strict=_MIXED),
     row("divide", off_zero(2, 3), strided(off_zero(2, 3))),
     # At a tie of two, central differences see the mean of the one-sided derivatives.

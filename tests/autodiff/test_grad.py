@@ -186,6 +186,13 @@ def test_gradients_can_be_written_into_and_share_no_memory(f: Callable[[Any], An
     assert not np.shares_memory(g["a"], g["b"])
 
 
+def test_a_gradient_that_is_a_read_only_view_is_copied() -> None:
+    # np.broadcast_to to the shape that an array has already.
+    g = grad(lambda x: (np.sum(x, axis=1, keepdims=True) * X[:, None]).sum())(X[:, None])
+    g *= 2.0
+    np.testing.assert_array_equal(g, 2 * X[:, None])
+
+
 # ---------------------------------------------------------------- vjp
 
 

@@ -9,7 +9,7 @@ import pytest
 from freezeviz import nn, optim
 from freezeviz.errors import SelectorError
 from freezeviz.explore import explore
-from freezeviz.train import FreezeChanged, Trainer
+from freezeviz.train import FreezeChanged, StepDone, Trainer
 
 
 class Gate(nn.Module):
@@ -199,7 +199,7 @@ def test_a_run_that_fails_leaves_nothing_pending():
     failing = threading.Event()
 
     def observer(event):
-        if event.step == 2:
+        if isinstance(event, StepDone) and event.step == 2:
             controller.toggle("layers.1")
             failing.set()
 

@@ -226,7 +226,7 @@ class Watched(nn.Module):
 
 
 def alive_during_backward(frozen, keys=None):
-    """Return whether the input of the middle layer is alive when the forward computation is over."""
+    """Return whether the middle layer's input is alive when the forward computation is over."""
     middle = Watched(nn.Linear(7, 11))
     model = nn.Sequential(nn.Linear(3, 7), nn.Tanh(), nn.Sequential(), middle, nn.Linear(11, 2))
     # Tanh keeps its output, so something else has to be in between.

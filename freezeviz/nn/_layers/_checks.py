@@ -51,10 +51,14 @@ def pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]
 
 def single(name: str, value: int | tuple[int], least: int) -> int:
     """Return an int or a tuple of one int as an int."""
-    (one,) = value if isinstance(value, tuple | list) and len(value) == 1 else (value,)
-    if not isinstance(one, int) or one < least:
+    values = value if isinstance(value, tuple | list) else (value,)
+    try:
+        found = list(map(operator.index, values))
+    except TypeError:
+        found = []
+    if len(found) != 1 or found[0] < least:
         raise ValueError(f"{name} is an int of at least {least}, got {value!r}")
-    return one
+    return found[0]
 
 
 def positive_eps(layer: str, eps: float) -> float:

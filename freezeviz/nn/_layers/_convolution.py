@@ -78,7 +78,7 @@ class Conv2d(Module):
     def initial_parameters(self, rng: np.random.Generator | None = None) -> dict[str, Any]:
         """Return new first values."""
         outputs, height, width, per_group = self._shape
-        limit = math.sqrt(1.0 / (per_group * self.groups * height * width))
+        limit = math.sqrt(1.0 / (per_group * height * width))
         values = {"weight": init.uniform(-limit, limit)(self._shape, rng=rng)}
         return values | {"bias": init.constant(0.0)((outputs,))} if self._has_bias else values
 
