@@ -26,7 +26,7 @@ class NativeAdapter:
 
     def snapshot(self) -> LayerInfo:
         """Return the model's structure as it is now."""
-        tree = Tree(self.model)
+        tree = Tree(self.model, all_paths=True)
         parameters = _by_owner(tree.parameters)
         buffers = _by_owner(tree.buffers)
         children: dict[str, list[LayerInfo]] = {path: [] for path, _ in tree.modules}
@@ -70,7 +70,7 @@ class NativeAdapter:
         SelectorError
             If the model has no such parameter; nothing changes then.
         """
-        tree = Tree(self.model)
+        tree = Tree(self.model, all_paths=True)
         entries = {name: e for e in tree.parameters for name in (e.path, *e.aliases)}
         wanted = list(dict.fromkeys(paths))
         for path in wanted:
@@ -97,7 +97,7 @@ class NativeAdapter:
         value = _at(self.model, path)
         if value is not None:
             return np.array(backend.to_numpy(value))
-        tree = Tree(self.model)
+        tree = Tree(self.model, all_paths=True)
         arrays = tree.parameters + tree.buffers
         for entry in arrays:
             if path in (entry.path, *entry.aliases):

@@ -157,10 +157,9 @@ def _pull_back(tape: Tape, output: Any) -> None:
         )
     if _is_on(output, tape):
         value = raw(output)
-        xp = array_namespace(value)
-        if not xp.isdtype(value.dtype, "real floating"):
+        if not _is_kind(value, "real floating"):
             raise AutodiffError(f"a gradient needs a real and floating scalar, got {value.dtype}")
-        tape.backward(output, xp.ones_like(value))
+        tape.backward(output, array_namespace(value).ones_like(value))
 
 
 def _leaf(tape: Tape, leaf: Any) -> Any:
@@ -174,12 +173,18 @@ def _is_differentiable(x: Any) -> bool:
         return True
     if not is_array(x):
         return False
-    xp = array_namespace(x)
-    if xp.isdtype(x.dtype, "complex floating"):
+    if _is_kind(x, "complex floating"):
         raise AutodiffError(
             f"only real arrays are differentiated, got {x.dtype} of shape {tuple(x.shape)}"
         )
-    return xp.isdtype(x.dtype, "real floating")
+    return _is_kind(x, "real floating")
+
+
+def _is_kind(x: Any, kind: str) -> bool:
+    if isinstance(x, np.ndarray | np.generic):
+        # A tenth of the time of np.isdtype.
+        return x.dtype.kind == ("f" if kind == "real floating" else "c")
+    return array_namespace(x).isdtype(x.dtype, kind)
 
 
 def _refuse_number(x: Any) -> None:

@@ -159,7 +159,7 @@ class Primitive:
         tape = innermost(args)
         if tape is None:
             return self.fun(*args, **options)
-        values = tuple(a.value if type(a) is Tracer and a.tape is tape else a for a in args)
+        values = tuple([a.value if type(a) is Tracer and a.tape is tape else a for a in args])
         # Values may be tracers of an outer trace: the call below records there.
         out = self(*values, **options)
         parents: list[Node] = []
@@ -209,7 +209,7 @@ def defvjp(prim: Primitive, *variadic: Callable[..., Any], **rules: Callable[...
     - an option's name: that option.
 
     For a variadic primitive there is one rule, which may ask for ``i`` (the position of the
-    argument), ``likes`` and ``args``.
+    argument), ``likes`` (of all arguments) and ``others`` (the values of the other ones).
     """
     if prim.name in RULES:
         raise ValueError(f"{prim.name} has its rules already")
@@ -241,8 +241,8 @@ def _source(prim: Primitive, name: str) -> Callable[..., Any]:
         return lambda i, values, out, options: out
     if prim.variadic and name == "i":
         return lambda i, values, out, options: i
-    if prim.variadic and name == "args":
-        return lambda i, values, out, options: values
+    if prim.variadic and name == "others":
+        return lambda i, values, out, options: (*values[:i], *values[i + 1 :])
     if prim.variadic and name == "likes":
         return lambda i, values, out, options: tuple(map(_like, values))
     if name in prim.arguments:

@@ -56,6 +56,8 @@ def layer_map(
     ------
     TypeError
         If `f` returns something else than three values.
+    ValueError
+        If the model contains itself.
     ParameterKeyError, WeightsError
         If parameters or states do not fit the model.
     TiedParameterError
@@ -116,14 +118,22 @@ class _Map:
         self.containers = containers
         self.paths = all_paths(model)
         self.done: dict[int, Module] = {}  # what became of layers with several paths
+        self.above: set[int] = set()
 
     def visit(self, layer: Module, ps: Any, st: Any, path: KeyPath) -> Layers:
         """Return what becomes of a layer, its parameters and its states."""
         if id(layer) in self.done:
-            return layer, ps, st  # its arrays are in the first place
+            return self.done[id(layer)], ps, st  # its arrays are in the first place
         if id(_core(layer)) in self.done:
             return self._around_done(layer), ps, st
+        if id(layer) in self.above:
+            raise ValueError(
+                f"layer_map: {type(layer).__name__} contains itself, at {str(path)!r}; what is "
+                "made of it would contain the old one"
+            )
+        self.above.add(id(layer))
         result = self._mapped(layer, ps, st, path)
+        self.above.remove(id(layer))
         if len(self.paths.get(id(layer), ())) > 1:
             self.done[id(layer)] = result[0]
         return result
@@ -141,7 +151,9 @@ class _Map:
     # ------------------------------------------------------------ calling the function
 
     def _call(self, layer: Module, ps: Any, st: Any, path: KeyPath) -> Layers:
-        paths = [path, *(p for p in self.paths.get(id(layer), ()) if p != path)]
+        known = self.paths.get(id(layer), ())
+        # A layer that was put elsewhere is met at its new path alone.
+        paths = [path, *(p for p in known if p != path)] if path in known else [path]
         results = [self._result(layer, ps, st, p) for p in paths]
         if len(results) == 1:
             return results[0]

@@ -105,7 +105,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     with file:
         if size > LIMIT:
             raise WeightsError(f"{path} has {size} bytes, expected at most {LIMIT}")
-        return parse_json(file.read(LIMIT + 1), str(path))
+        return parse_json(file.read(size), str(path))
 
 
 def _reader(path: Path) -> Any:

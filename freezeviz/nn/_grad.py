@@ -31,6 +31,8 @@ def value_and_grad(model: Module, fn: Callable[..., Any]) -> Callable[..., tuple
 
     Raises
     ------
+    TypeError
+        If `model` is no module.
     AutodiffError
         If `fn` does not return a scalar.
 
@@ -47,6 +49,10 @@ def value_and_grad(model: Module, fn: Callable[..., Any]) -> Callable[..., tuple
     >>> list(grads)
     ['bias']
     """
+    if not isinstance(model, Module):
+        raise TypeError(
+            f"nn.value_and_grad(model, fn) takes a model first, got {type(model).__name__}"
+        )
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         tree = Tree(model)

@@ -113,20 +113,27 @@ class Tree:
 
     Within a call that binds values (`_bind`), an entry's value is the bound one.
 
+    Parameters
+    ----------
+    root : Module
+    all_paths : bool
+        Also find the further paths of what lies below shared modules: needed where names come
+        from outside, not in every training step.
+
     Attributes
     ----------
     modules : list of (path, module)
         Each module once, under its first path; the root's is ``""``. Those that only members
         with a leading underscore lead to come last; their arrays are none of the model's.
     module_aliases : dict
-        First path of a shared module, or of one below it, to its other paths.
+        First path of a shared module to its other paths.
     parameters, buffers : list of Entry
         Arrays that share memory are one entry.
     paths : dict
         ``id(module)`` to first path.
     """
 
-    def __init__(self, root: "Module"):
+    def __init__(self, root: "Module", all_paths: bool = False):
         self.modules: list[tuple[str, Module]] = []
         self.module_aliases: dict[str, list[str]] = {}
         self.parameters: list[Entry] = []
@@ -138,11 +145,11 @@ class Tree:
         # After all else: a module that has a public path, too, is known by that one.
         for path, module in self._hidden:
             self._visit(module, path, public=False)
-        if self.module_aliases:
+        governing = [(path, module) for path, module in self.modules if module._governed]
+        if self.module_aliases and (all_paths or governing):
             self._spread_aliases()
-        for path, module in self.modules:
-            if module._governed:
-                self._govern(path, module._governed)
+        for path, module in governing:
+            self._govern(path, module._governed)
         scope = _bind.current.get()
         if scope is not None:
             for entry in self.parameters + self.buffers:
@@ -165,7 +172,7 @@ class Tree:
         seen = self.paths.get(id(module))
         if seen is None:
             self._walk(module, path, public)
-        elif seen and not path.startswith(seen + "."):  # else it is its own ancestor: a cycle
+        elif public and seen and not path.startswith(seen + "."):  # else a cycle: its own ancestor
             self.module_aliases.setdefault(seen, []).append(path)
 
     def _add(self, path: str, slot: Slot, value: Any, buffer: bool) -> None:

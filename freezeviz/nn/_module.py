@@ -315,7 +315,7 @@ class Module:
 
     def aliases(self) -> dict[str, tuple[str, ...]]:
         """Return the further paths of what is shared, by its first path."""
-        tree = Tree(self)
+        tree = Tree(self, all_paths=True)
         found = {path: tuple(others) for path, others in tree.module_aliases.items()}
         return found | {e.path: tuple(e.aliases) for e in tree.parameters if e.aliases}
 

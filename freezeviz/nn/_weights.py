@@ -29,7 +29,7 @@ def load(module: Module, weights: Any, strict: bool) -> None:
     else:
         source, pairs = "the weights", weights.items() if isinstance(weights, Mapping) else weights
         arrays = _unique(pairs)
-    tree = Tree(module)
+    tree = Tree(module, all_paths=True)
     known = {e.path: e for e in tree.parameters + tree.buffers}
     for entry in tree.parameters + tree.buffers:
         # Tied arrays may be saved under any of their names.

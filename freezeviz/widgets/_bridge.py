@@ -170,11 +170,9 @@ class Bridge:
         began = self._pushed = time.perf_counter()
         self._news = self._urgent = False
         everything, self._all_news = self._all_news, False
-        traits = self._traits()
-        drawing = time.perf_counter()
-        if self._draws_now(everything):
-            traits |= self._picture()
+        picture = self._picture() if self._draws_now(everything) else {}
         drawn = time.perf_counter()
+        traits = self._traits() | picture
         with self.widget.hold_sync():
             for name, value in traits.items():
                 setattr(self.widget, name, value)
@@ -183,21 +181,21 @@ class Bridge:
             self.widget.send({"type": "ack", "view": view, "seq": seq})
         if everything:
             self.copies.update(self.widget.plot, self.widget.plot_alt)
-        self._pushing.spent(began, time.perf_counter() - drawn + drawing - began)
-        running = self.trainer is not None and self.trainer.status == "running"
+        self._pushing.spent(began, time.perf_counter() - drawn)
         self._due = NEVER
-        if self.views and running:
-            self._due = time.time() + self._pushing.next - began
-        elif self.views and self._curve_news:
-            self._news = True
-            self._come_back(self._drawing.next - drawn)
+        if self.views and self._runs:
+            self._due = time.time() + self._pushing.next - time.perf_counter()
+
+    @property
+    def _runs(self) -> bool:
+        return self.trainer is not None and self.trainer.status == "running"
 
     def _draws_now(self, everything: bool) -> bool:
-        if not self._curve_news:
+        if not self._curve_news or not (self.views or everything):
             return False
         # A new mark is worth an early picture: somebody waits for it.
-        ready = bool(self.views) and self._drawing.ready(time.perf_counter(), eager=self._mark_news)
-        return everything or ready
+        in_time = self._drawing.ready(time.perf_counter(), eager=self._mark_news)
+        return everything or in_time or not self._runs
 
     def _traits(self) -> dict[str, Any]:
         traits: dict[str, Any] = {
@@ -323,7 +321,11 @@ class Bridge:
         warnings.warn(text, FreezevizWarning, stacklevel=3)
 
     def _look_after_cells(self) -> None:
-        """After every cell, look whether it changed the model past the explorer."""
+        """After every cell, look whether it changed the model, and show what it kept from showing.
+
+        While a cell waits for a run, the loop stands still. What is sent here still counts as the
+        cell's own output, which is all that `nbconvert --execute` collects.
+        """
         kernel = running_kernel()
         if kernel is None:
             return
@@ -331,6 +333,8 @@ class Bridge:
 
         def after_cell(_result: Any) -> None:
             self.controller.refresh()
+            if self._news and self.loop.is_here:
+                self._push()
 
         events.register("post_run_cell", after_cell)
         self._endings.append(lambda: events.unregister("post_run_cell", after_cell))

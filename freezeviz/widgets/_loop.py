@@ -1,10 +1,12 @@
 """The kernel's event loop: the one place from which a widget is touched."""
 
-import asyncio
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 def running_kernel() -> Any:
@@ -24,13 +26,15 @@ class MainLoop:
         The thread that runs it; without a loop, the only one in which functions are called.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None, thread: int) -> None:
+    def __init__(self, loop: "asyncio.AbstractEventLoop | None", thread: int) -> None:
         self.loop = loop
         self.thread = thread
 
     @classmethod
     def find(cls) -> "MainLoop":
         """Return the kernel's loop, or the one that runs here, or none."""
+        import asyncio  # here: importing freezeviz must stay quick
+
         io_loop = getattr(running_kernel(), "io_loop", None)
         if io_loop is not None:
             # A cell may run in a subshell's thread, whose loop ends with it.
@@ -61,7 +65,7 @@ class MainLoop:
             lambda loop: loop.call_soon_threadsafe(loop.call_later, max(delay, 0.0), callback)
         )
 
-    def _ask(self, how: Callable[[asyncio.AbstractEventLoop], object]) -> bool:
+    def _ask(self, how: "Callable[[asyncio.AbstractEventLoop], object]") -> bool:
         if self.loop is None or self.loop.is_closed():
             return False
         try:

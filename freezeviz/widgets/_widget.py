@@ -22,7 +22,7 @@ class ExplorerWidget(anywidget.AnyWidget):
     tree = traitlets.Dict().tag(sync=True)
     state = traitlets.Bytes().tag(sync=True)
     info = traitlets.Dict().tag(sync=True)
-    run = traitlets.Dict(None, allow_none=True).tag(sync=True)
+    run = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
     plot = traitlets.Bytes().tag(sync=True)
     plot_alt = traitlets.Unicode().tag(sync=True)
 

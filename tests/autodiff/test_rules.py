@@ -271,6 +271,33 @@ def test_kernel_gives_a_part_of_its_cotangents_as_it_gives_all(row: Row) -> None
                 assert got is None
 
 
+def test_array_arguments_of_a_kernel_may_be_given_by_name(rng: np.random.Generator) -> None:
+    x, weight, bias = rng.standard_normal((2, 3)), rng.standard_normal((4, 3)), rng.random(4)
+    expected = autodiff.grad(lambda w: autodiff.linear(x, w, bias).sum())(weight)
+    for call in (
+        lambda w: autodiff.linear(x, w, bias=bias),
+        lambda w: autodiff.linear(x, bias=bias, weight=w),
+        lambda w: autodiff.linear(weight=w, x=x, bias=bias),
+    ):
+        np.testing.assert_array_equal(call(weight), autodiff.linear(x, weight, bias))
+        got = autodiff.grad(lambda w, call=call: call(w).sum())(weight)
+        np.testing.assert_array_equal(got, expected)
+    by_bias = autodiff.grad(lambda b: autodiff.linear(x, weight, bias=b).sum())(bias)
+    np.testing.assert_array_equal(by_bias, np.full(4, 2.0))
+    with pytest.raises(TypeError, match="weight"):
+        autodiff.linear(x, bias=bias)
+
+
+def test_a_traced_option_of_a_kernel_has_a_derivative(rng: np.random.Generator) -> None:
+    q, k, v = (rng.standard_normal((4, 3)) for _ in range(3))
+
+    def f(mask: Any) -> Any:
+        return (autodiff.attention(q, k, v, mask=mask) ** 2).sum()
+
+    learned = rng.standard_normal((4, 4))
+    assert_gradient(autodiff.grad(f)(learned), f, learned, rng)
+
+
 # ---------------------------------------------------------------- kinks and conventions
 
 
@@ -329,6 +356,10 @@ def test_nan_goes_through_value_and_gradient_without_a_crash() -> None:
         value, g = autodiff.value_and_grad(lambda x: (autodiff.relu(x) * x).sum())(x)
     assert np.isnan(value)
     assert g[1] == 2.0
+    for name in ("max", "min"):
+        np.testing.assert_array_equal(_grad_of(name, x)[0], [0.0, 0.0])
+    for name in ("maximum", "minimum"):
+        np.testing.assert_array_equal(_grad_of(name, x, x[::-1].copy()), np.zeros((2, 2)))
 
 
 def test_an_argument_without_a_rule_says_so() -> None:

@@ -1,12 +1,12 @@
-"""The ES module in a page of its own: a stub stands in for the widget model, no Jupyter and no kernel."""
+"""The ES module in a page of its own: a stub stands in for the widget's model, no Jupyter, no kernel."""
 
 import json
 from pathlib import Path
 
 STATIC = Path(__file__).parents[2] / "freezeviz" / "widgets" / "static"
 
-# Records what the view sends, hands traits out the way ipywidgets does (Bytes as DataView), and lets a
-# test play the kernel: `kernel.set({...})`, `kernel.message({...})`, `kernel.die()`.
+# Records what the view sends, hands traits out the way ipywidgets does (Bytes as DataView), and lets
+# a test play the kernel: `kernel.set({...})`, `kernel.message({...})`, `kernel.comeOrGo()`.
 _STUB = """
 async ([source, css, traits, width]) => {
   const url = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
@@ -54,7 +54,7 @@ async ([source, css, traits, width]) => {
 
 
 def columns(nodes, version=1):
-    """Return structure columns for ``[(level, label, kind, detail, count, flags), ...]`` in preorder."""
+    """Return columns for ``[(level, label, kind, detail, count, flags), ...]`` in preorder."""
     stack: list[int] = []
     parents = []
     for i, (level, *_) in enumerate(nodes):
@@ -99,11 +99,15 @@ def mlp():
 
 
 def wide(n_modules):
-    """Return the rows of a model of about `n_modules` modules in blocks of ten, without parameters rows."""
+    """Return the rows of a model of so many modules, ten to a block, each with two parameters."""
     rows: list[tuple] = [(0, "Model", "Model", "", n_modules * 6, 0)]
-    for block in range(max(1, n_modules // 11)):
-        rows.append((1, f"blocks.{block}", "Block", "", 60, 0))
-        rows.extend((2, f"layer{k}", "Linear", "2 → 2", 6, 0) for k in range(10))
+    made = 1
+    while made < n_modules:
+        rows.append((1, f"blocks.{len(rows)}", "Block", "", 60, 0))
+        made += 1
+        for k in range(min(10, n_modules - made)):
+            rows.extend(linear(2, f"layer{k}", 2, 2))
+            made += 1
     return rows
 
 
@@ -141,7 +145,7 @@ def default_state(nodes):
 
 
 def mount(page, nodes, *, run=None, state=None, plot=b"", width=None, version=1, info=None):
-    """Show the widget in `page`; return milliseconds until the DOM stood and until it was painted."""
+    """Show the widget in `page`; return milliseconds until it stood and until it was painted."""
     traits = {
         "tree": columns(nodes, version),
         "state": list(default_state(nodes) if state is None else state),
@@ -168,5 +172,8 @@ def sent(page, *types):
 def answer(page):
     """Play the kernel: acknowledge everything sent so far."""
     page.evaluate(
-        "() => { const m = window.sent.at(-1); window.kernel.message({type: 'ack', view: m.view, seq: m.seq}); }"
+        """() => {
+          const last = window.sent.at(-1);
+          window.kernel.message({type: "ack", view: last.view, seq: last.seq});
+        }"""
     )

@@ -1,4 +1,5 @@
 """The API page's block on the explicit face, as it stands there."""
+# ruff: noqa: E501 - the page's lines are longer
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 import freezeviz as fv
 from tests.explicit._models import keys, leaves, same
 
-BLOCK = '''
+BLOCK = """
 from freezeviz import explicit as lux
 from freezeviz.explicit import KeyPath, Chain, Dense, Dropout, BatchNorm
 
@@ -30,7 +31,7 @@ def freeze_by_name(layer, ps, st, path):
 part = Chain(model[0:2], lux.freeze(model[2:3]), Dense(1, 1))
 loss, grads = lux.value_and_grad(lambda ps: np.mean(lux.apply(frozen, x, ps, st_f)[0] ** 2))(ps_f)   # ps, nothing else
 layer, ps_u, st_u = lux.unfreeze(frozen[0], ps_f["layer_1"], st_f["layer_1"])
-'''
+"""
 
 ALSO = (
     "FrozenLayer share_parameters parameter_length state_length trainmode testmode update_state "

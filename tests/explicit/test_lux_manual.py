@@ -76,7 +76,9 @@ def test_numbers_of_the_batch_norm(printed):
 def test_numbers_of_the_batch_norm_do_not_depend_on_freezing(printed):
     model, x, ps, st = printed
     y, st_new = lux.apply(*printed)
-    y_frozen, st_frozen = lux.apply(*lux.freeze(model, ps, st)[:1], x, *lux.freeze(model, ps, st)[1:])
+    y_frozen, st_frozen = lux.apply(
+        *lux.freeze(model, ps, st)[:1], x, *lux.freeze(model, ps, st)[1:]
+    )
     assert y_frozen.tobytes() == y.tobytes()
     inner = st_frozen["states"]["layer_1"]
     assert inner["running_mean"].tobytes() == st_new["layer_1"]["running_mean"].tobytes()

@@ -103,3 +103,18 @@ def logits(model, given: dict[str, np.ndarray]):
     """Return a model's logits, or its last hidden state."""
     out = model(**given)
     return getattr(out, "last_hidden_state", out)
+
+
+def translated(name: str) -> str:
+    """Return the name in files of what transformers 5 calls otherwise in memory: in a ViT."""
+    for new, old in (
+        ("vit.layers.", "vit.encoder.layer."),
+        ("attention.q_proj", "attention.attention.query"),
+        ("attention.k_proj", "attention.attention.key"),
+        ("attention.v_proj", "attention.attention.value"),
+        ("attention.o_proj", "attention.output.dense"),
+        ("mlp.fc1", "intermediate.dense"),
+        ("mlp.fc2", "output.dense"),
+    ):
+        name = name.replace(new, old)
+    return name

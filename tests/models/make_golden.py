@@ -38,7 +38,7 @@ def record(kind: str) -> dict:
     config = transformers.AutoConfig.for_model(kind, **(names | quiet))
     model = getattr(transformers, values["architectures"][0])(config)
     # The names in files are those of the models, but for ViT's, which transformers 5 renames.
-    named = {translated(n): p for n, p in model.named_parameters()}
+    named = {c.translated(n): p for n, p in model.named_parameters()}
     named |= {n: b for n, b in model.named_buffers() if "running" in n}
     for name, array in c.filled({n: tuple(p.shape) for n, p in named.items()}).items():
         named[name].data = torch.tensor(array)
@@ -56,20 +56,6 @@ def record(kind: str) -> dict:
         for name, p in named.items()
     }
     return {"config": values | quiet, "outputs": outputs, "arrays": arrays}
-
-
-def translated(name: str) -> str:
-    for new, old in (
-        ("vit.layers.", "vit.encoder.layer."),
-        ("attention.q_proj", "attention.attention.query"),
-        ("attention.k_proj", "attention.attention.key"),
-        ("attention.v_proj", "attention.attention.value"),
-        ("attention.o_proj", "attention.output.dense"),
-        ("mlp.fc1", "intermediate.dense"),
-        ("mlp.fc2", "output.dense"),
-    ):
-        name = name.replace(new, old)
-    return name
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The same numbers as transformers, without it: its results are in golden.json (see make_golden)."""
+"""The same numbers as transformers, without it: they are in golden.json (see make_golden)."""
 
 import json
 from pathlib import Path

@@ -93,7 +93,7 @@ def test_a_private_module_that_is_public_elsewhere_is_trained():
     linear = nn.Linear(1, 1)
     model = Bag(_first=linear, second=linear)
     assert parameters(model) == ["second.weight", "second.bias"]
-    assert model.aliases()["second"] == ("_first",)
+    assert model.aliases() == {}
     _, grads = nn.value_and_grad(model, lambda x: model._first(x).sum())(ones(1, 1))
     assert flat(grads) == ["second.weight", "second.bias"]
 
@@ -380,6 +380,15 @@ def test_a_cycle_freezes_and_trains(cycle):
     cycle.unfreeze()
     _, grads = nn.value_and_grad(cycle, lambda: cycle.child.parent.child.w.sum())()
     assert grads["child"]["w"].tolist() == [1]
+
+
+def test_a_cycle_through_private_modules_is_walked_once():
+    p, h, q = Bag(w=ones(1)), Bag(), Bag(v=ones(2))
+    p._h, h.q, q._back = h, q, p
+    model = Bag(p=p, q=q)
+    assert parameters(model) == ["p.w", "q.v"]
+    assert model.aliases() == {}
+    assert [path for path, _ in model.named_modules()] == ["", "p", "q", "p._h"]
 
 
 def test_two_hundred_levels_are_fine():

@@ -203,6 +203,16 @@ def test_a_shared_list_is_bound_in_every_module_that_has_it():
     assert grads["a"]["w"][1].tolist() == [1, 1, 1]
 
 
+def test_a_training_step_does_not_ask_for_every_path():
+    model = nn.Linear(1, 1, bias=False)
+    for _ in range(40):  # two to the power of 40 paths
+        model = Bag(a=model, b=model)
+    assert len(model.named_parameters()) == 1
+    _, grads = nn.value_and_grad(model, lambda: np.float32(1))()
+    optim.SGD(0.1).update(model, grads)
+    assert frozen(model.freeze()) == parameters(model)
+
+
 def test_many_shared_modules_are_walked_quickly():
     shared = [nn.Linear(1, 1) for _ in range(1500)]
     model = Bag(a=list(shared), b=list(shared))

@@ -127,6 +127,11 @@ def test_a_function_without_a_scalar_is_refused_and_changes_nothing(result):
     assert state_of(model) == before
 
 
+def test_a_function_in_place_of_the_model_is_named():
+    with pytest.raises(TypeError, match="takes a model first, got function"):
+        nn.value_and_grad(lambda: 0, nn.ReLU())
+
+
 def test_complex_parameters_are_refused_not_descended_by_their_own_value():
     model = Bag(w=np.ones(2, np.complex64))
     with pytest.raises(AutodiffError, match="complex64"):

@@ -1,6 +1,6 @@
 """Fused primitives: what training spends its time on, with kernels of its own.
 
-Each has three functions with one contract (see `freezeviz.autodiff._tracer.Fused`): a forward
+Each has three functions with one contract (see `freezeviz.autodiff._fused._base.Fused`): a forward
 kernel that keeps just what the wanted derivatives need, a backward kernel, and a reference
 composed of primitives, which is the kernels' oracle in the tests.
 """

@@ -1,5 +1,6 @@
 """What a fused primitive is."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -41,18 +42,24 @@ class Fused:
         self.backward = backward
         self.reference = reference
         self.__doc__ = reference.__doc__
+        parameters = inspect.signature(reference).parameters.values()
+        self.arguments = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         if name in FUSED:
             raise ValueError(f"{name} is defined already")
         FUSED[name] = self
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        for name in self.arguments[len(args) :]:
+            if name not in options:
+                break
+            args = (*args, options.pop(name))
         if any(type(option) is Tracer for option in options.values()):
             # A learned mask, say: kernels know no derivative in an option, primitives do.
             return self.reference(*args, **options)
         tape = innermost(args)
         if tape is None:
             return self.forward((False,) * len(args), *args, **options)[0]
-        values = tuple(a.value if type(a) is Tracer and a.tape is tape else a for a in args)
+        values = tuple([a.value if type(a) is Tracer and a.tape is tape else a for a in args])
         if tape.nested or any(type(v) is Tracer for v in values):
             return self.reference(*args, **options)
         needs = tuple(type(a) is Tracer for a in args)

@@ -67,13 +67,14 @@ def hardswish(x: Any) -> Any:
 
 def hard_shrink(x: Any, lambd: float = 0.5) -> Any:
     """Return `x` where it is farther than `lambd` from zero, else zero."""
-    return np.where(np.abs(stop_gradient(x)) > lambd, x, 0.0)
+    # In this order NaN stays NaN.
+    return np.where(np.abs(stop_gradient(x)) <= lambd, 0.0, x)
 
 
 def softshrink(x: Any, lambd: float = 0.5) -> Any:
     """Return `x` moved by `lambd` towards zero, and no further than zero."""
     plain = stop_gradient(x)
-    return np.where(np.abs(plain) > lambd, x - np.sign(plain) * lambd, 0.0)
+    return np.where(np.abs(plain) <= lambd, 0.0, x - np.sign(plain) * lambd)
 
 
 def step(x: Any, threshold: float = 0.0) -> Any:

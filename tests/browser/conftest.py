@@ -1,0 +1,35 @@
+"""Chromium for the tests of one file, a fresh page for each test."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.lab import ARGUMENTS, watched_page
+
+
+# For one file: Playwright keeps an event loop running in this thread, which other tests must not meet.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Any) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: Any) -> Iterator[Any]:
+    """An empty page that reaches nothing outside; nothing may go wrong on it unnoticed."""
+    page = watched_page(context)
+    page.set_content("<!doctype html><html lang='en'><body></body></html>")
+    yield page
+    assert page.problems == []
