@@ -65,7 +65,7 @@ def test_headers_and_single_arrays(suffix: str, tmp_path: Path) -> None:
         n: (x.dtype.name, x.shape, x.nbytes) for n, x in ARRAYS.items()
     }
     assert list(io.load_arrays(path, ["half", "truth"])) == ["half", "truth"]
-    with pytest.raises(WeightsError, match="no array 'matrx'. Closest: 'matrix'"):
+    with pytest.raises(WeightsError, match=r"no array 'matrx'\. Closest: 'matrix'"):
         io.load_arrays(path, ["half", "matrx"])
 
 

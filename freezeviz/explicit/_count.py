@@ -15,17 +15,14 @@ __all__ = ["parameter_length", "state_length"]
 def counts(layer: Module) -> tuple[int, int]:
     """Return the number of trainable parameters and of states of a layer."""
     layout = Layout(layer)
-    # What has several paths is frozen if it is under any of them.
-    frozen = {id(o.entry): o.freezing is not None for o in layout.occurrences()}
-    for occurrence in layout.occurrences():
-        frozen[id(occurrence.entry)] |= occurrence.freezing is not None
+    frozen = {id(o.entry) for o in layout.occurrences() if o.freezing is not None}
     sizes = {True: 0, False: 0}
     states = 0
 
     def visit(part: Any) -> None:
         nonlocal states
         if isinstance(part, Parameter):
-            sizes[frozen[id(part.entry)]] += _size(part.entry.value)
+            sizes[id(part.entry) in frozen] += _size(part.entry.value)
         elif isinstance(part, Buffer):
             states += 0 if part.slot.value is None else _size(part.slot.value)
         elif isinstance(part, Node | Items):

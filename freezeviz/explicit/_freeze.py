@@ -270,7 +270,7 @@ def unfreeze(layer: FrozenLayer, *args: Any, **named: Any):
 def _thaw(ps: Any, frozen: Any, paths: list[KeyPath] | None, known: Any) -> tuple[Any, Any]:
     """Return trees of parameters with some (all under None) brought back from the frozen ones."""
     still, back = partition(frozen, paths)
-    return merge(ps, back, known, ""), _copied(still)
+    return merge(ps, map_leaves(thawed, back), known, ""), _copied(still)
 
 
 def _remaining(layer: FrozenLayer, ps: Any, frozen: Any) -> tuple[Module, bool]:

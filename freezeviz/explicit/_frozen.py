@@ -6,7 +6,7 @@ from typing import Any, Literal
 from freezeviz.errors import TiedParameterError
 from freezeviz.explicit._display import described
 from freezeviz.explicit._layout import Layout, template
-from freezeviz.explicit._split import as_names, resolve
+from freezeviz.explicit._split import as_names, prefixes, resolve
 from freezeviz.explicit._ties import conflicts, refusal
 from freezeviz.explicit._wrapper import WrapperLayer
 from freezeviz.nn import Module, _bind
@@ -88,6 +88,7 @@ class FrozenLayer(WrapperLayer):
         self.layer: Any = layer
         self.tied: Tied = tied
         self._held = hold
+        self._elsewhere: set[KeyPath] = set()
         self._set_paths(paths)
         self._settle_ties(known)
         self._governed = frozenset(_frozen_members(self))
@@ -101,12 +102,17 @@ class FrozenLayer(WrapperLayer):
         if found and self.tied == "refuse":
             raise TiedParameterError(refusal("freeze", found[0]))
         if found and self._paths is not None:
-            names = [*self._paths, *(conflict.trainable for conflict in found)]
-            self._set_paths(resolve(self.layer, known, names, "freeze"))
+            others = {conflict.trainable for conflict in found}
+            placed = others & set(prefixes(known))
+            # A layer that comes twice has its arrays in one place, and two paths.
+            self._elsewhere = others - placed
+            self._set_paths(resolve(self.layer, known, [*self._paths, *placed], "freeze"))
 
     def _freezes(self, path: tuple[str, ...]) -> bool:
         """Return whether the parameter at a path within the layer is frozen here."""
-        return self._paths is None or any(path[: len(names)] == names for names in self._paths)
+        if self._paths is None or path in self._elsewhere:
+            return True
+        return any(path[: len(names)] == names for names in self._paths)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the layer's output."""

@@ -83,14 +83,19 @@ def layer_map(
     """
     if not isinstance(model, Module):
         raise TypeError(f"layer_map(f, model, ps, st) takes a model, got {type(model).__name__}")
-    new, new_ps, new_st = _Map(f, model, containers).visit(model, ps, st, KeyPath())
-    found = conflicts(Layout(new), new_ps, new_st)
-    if not found:
-        return new, new_ps, new_st
-    for conflict in found:
-        if conflict.by.tied != "all":
-            raise TiedParameterError(refusal("layer_map", conflict))
-    return layer_map(_freezing(new, found), new, new_ps, new_st, containers=True)
+    result = _Map(f, model, containers).visit(model, ps, st, KeyPath())
+    found = _conflicts(*result)
+    if found and all(conflict.by.tied == "all" for conflict in found):
+        result = _Map(_freezing(result[0], found), result[0], True).visit(*result, KeyPath())
+        found = _conflicts(*result)
+    if found:
+        refused = next((c for c in found if c.by.tied != "all"), found[0])
+        raise TiedParameterError(refusal("layer_map", refused))
+    return result
+
+
+def _conflicts(model: Module, ps: Any, st: Any) -> list[Conflict]:
+    return conflicts(Layout(model), ps, st)
 
 
 def _freezing(model: Module, found: list[Conflict]) -> MapFn:

@@ -33,7 +33,7 @@ def resolve(layer: Module, known: Mapping[Any, Any], which: Any, call: str) -> l
         If a name is none of the layer's.
     """
     found = [_find(layer, known, name, call) for name in as_names(which)]
-    order = {path: i for i, path in enumerate(_prefixes(known))}
+    order = {path: i for i, path in enumerate(prefixes(known))}
     kept = [p for p in found if not any(p[:n] in found for n in range(1, len(p)))]
     return sorted(dict.fromkeys(kept), key=order.__getitem__)
 
@@ -68,11 +68,12 @@ def _items(tree: Any) -> Iterable[tuple[Any, Any]]:
     return enumerate(tree) if isinstance(tree, list) else ()
 
 
-def _prefixes(tree: Any, start: KeyPath = KeyPath()) -> Iterable[KeyPath]:  # noqa: B008
+def prefixes(tree: Any, start: KeyPath = KeyPath()) -> Iterable[KeyPath]:  # noqa: B008
+    """Yield the paths of everything in a tree, each before what is below it."""
     for key, child in _items(tree):
         path = start.child(key)
         yield path
-        yield from _prefixes(child, path)
+        yield from prefixes(child, path)
 
 
 def partition(tree: Any, paths: Collection[KeyPath] | None) -> tuple[Any, Any]:

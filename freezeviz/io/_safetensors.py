@@ -85,6 +85,8 @@ def _entries(file: IO[bytes], size: int, where: str) -> dict[str, tuple[ArrayHea
 
 
 def _check_metadata(metadata: Any, where: str) -> None:
+    if metadata is None:  # what MLX writes
+        return
     if not isinstance(metadata, dict) or any(type(v) is not str for v in metadata.values()):
         raise WeightsError(
             f"{where}: '__metadata__' is {shown(metadata)}, expected strings by name"

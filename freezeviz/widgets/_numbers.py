@@ -1,6 +1,7 @@
 """The numbers of a dashboard, gathered from a trainer's events as they come."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any
 
 from freezeviz.train import (
@@ -14,12 +15,16 @@ from freezeviz.train import (
 )
 
 
+# A single batch says little, and the last one of an epoch may hold three samples.
+RECENT_STEPS = 20
+
+
 @dataclass(slots=True)
 class Numbers:
     """The newest of each kind. The training thread writes, one by one; the loop reads."""
 
-    loss: float | None = None
-    accuracy: float | None = None
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
+    accuracies: deque[float | None] = field(default_factory=lambda: deque(maxlen=RECENT_STEPS))
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     failed: Failed | None = None
@@ -33,14 +38,15 @@ class Numbers:
         for event in trainer.events:
             numbers.take(event)
         steps = trainer.history.steps
-        if len(steps["step"]):
-            numbers.loss, numbers.accuracy = float(steps["loss"][-1]), float(steps["accuracy"][-1])
+        numbers.losses.extend(steps["loss"][-RECENT_STEPS:].tolist())
+        numbers.accuracies.extend(steps["accuracy"][-RECENT_STEPS:].tolist())
         return numbers
 
     def take(self, event: Event) -> None:
         """Keep what an event tells."""
         if isinstance(event, StepDone):
-            self.loss, self.accuracy = event.loss, event.accuracy
+            self.losses.append(event.loss)
+            self.accuracies.append(event.accuracy)
         elif isinstance(event, Validated):
             self.validation_loss, self.validation_accuracy = event.loss, event.accuracy
         elif isinstance(event, RunStarted):
@@ -61,8 +67,8 @@ class Numbers:
             "epoch": trainer.epoch,
             "epochs": self.last_epoch,
             "rate": round(trainer.rate, 1),
-            "loss": _finite(self.loss),
-            "accuracy": _finite(self.accuracy),
+            "loss": _mean(self.losses),
+            "accuracy": _mean(self.accuracies),
             "validation_loss": _finite(self.validation_loss),
             "validation_accuracy": _finite(self.validation_accuracy),
             "error": failed and f"After step {failed.step:,}: {failed.message}",
@@ -72,6 +78,11 @@ class Numbers:
                 "are rarely of use: stop, and start again with a smaller learning rate."
             ),
         }
+
+
+def _mean(values: deque[Any]) -> float | None:
+    known = list(values)
+    return None if not known or None in known else _finite(sum(known) / len(known))
 
 
 def _finite(value: float | None) -> float | None:

@@ -11,6 +11,7 @@ import pytest
 from freezeviz import autodiff
 from freezeviz.autodiff import FUSED, RULES
 from freezeviz.autodiff._tracer import Tape
+from freezeviz.backend import array_namespace
 from freezeviz.errors import AutodiffError
 from tests.autodiff._differences import assert_gradient
 from tests.autodiff._table import ROWS, Row
@@ -41,10 +42,7 @@ def _scalar(row: Row, options: dict[str, Any]) -> Callable[..., Any]:
 
 def _like(rng: np.random.Generator, plain: Any) -> Any:
     values = rng.uniform(0.5, 1.5, tuple(plain.shape))
-    if isinstance(plain, np.ndarray | np.generic):
-        return values.astype(plain.dtype)
-    xp = plain.__array_namespace__()
-    return xp.asarray(values, dtype=plain.dtype)
+    return array_namespace(plain).asarray(values, dtype=plain.dtype)
 
 
 def _with(args: list[Any], i: int, x: Any) -> list[Any]:

@@ -47,6 +47,11 @@ async ([source, css, traits, width]) => {
   window.dispose = module.default.render({model, el: host});
   host.getBoundingClientRect();
   const built = performance.now() - t;
+  window.another = () => {
+    const el = document.createElement("div");
+    document.body.append(el);
+    return void module.default.render({model, el});
+  };
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   return {built, painted: performance.now() - t};
 }

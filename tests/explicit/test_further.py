@@ -388,3 +388,19 @@ def test_layer_map_walks_every_container_and_wrapper(rng):
     assert frozen["partly"].which == ("weight", "bias")
     assert not any("weight" in path for path in leaves(frozen.trainable_parameters()))
     assert leaves(model.frozen_parameters()).keys() == {"partly.layer.bias"}
+
+
+def test_a_layer_that_comes_twice_is_frozen_in_both_places(rng):
+    shared = Dense(2, 2)
+    model = Chain(shared, shared)
+    ps, st = lux.setup(rng, model)
+    for which in (("layer_1",), ("layer_2",)):
+        with pytest.raises(TiedParameterError, match=r"'layer_\d\.weight'"):
+            lux.freeze(model, ps, st, which)
+        frozen, ps_f, st_f = lux.freeze(model, ps, st, which, tied="all")
+        assert leaves(ps_f) == {}
+        assert keys(st_f["frozen_params"])[0] == ("layer_1", ["weight", "bias"])
+        assert leaves(frozen.trainable_parameters()) == {}
+        assert same(
+            lux.setup(0, frozen), lux.freeze(model, *lux.setup(0, model), which, tied="all")[1:]
+        )

@@ -176,3 +176,28 @@ def test_several_dropouts_draw_from_generators_of_their_own(rng, training):
     moved = [not equal(new[name]["rng"], state[name]["rng"]) for name in ("layer_1", "layer_2")]
     assert moved == [training, training]
     assert same(lux.apply(model, X, {}, state), lux.apply(model, X, {}, state))
+
+
+@settings(max_examples=100)
+@given(models(), st.data())
+def test_freezing_layers_by_path_keeps_outputs_and_can_be_undone(model, data):
+    ps, state = lux.setup(None, model)
+    paths = []
+    lux.layer_map(lambda *args: paths.append(args[3]) or args[:3], model, ps, state)
+    chosen = data.draw(st.lists(st.sampled_from(paths), unique=True))
+
+    def freeze(layer, ps, state, path):
+        return lux.freeze(layer, ps, state, tied="all") if path in chosen else (layer, ps, state)
+
+    def thaw(layer, ps, state, path):
+        if isinstance(layer, lux.FrozenLayer):
+            return lux.unfreeze(layer, ps, state)
+        return layer, ps, state
+
+    frozen, ps_f, st_f = lux.layer_map(freeze, model, ps, state)
+    assert [path for path, _ in fv.tree_flatten(lux.setup(None, frozen))] == [
+        path for path, _ in fv.tree_flatten((ps_f, st_f))
+    ]
+    assert equal(lux.apply(frozen, X, ps_f, st_f)[0], lux.apply(model, X, ps, state)[0])
+    _, ps_u, st_u = lux.layer_map(thaw, frozen, ps_f, st_f, containers=True)
+    assert same((ps_u, st_u), (ps, state))

@@ -538,6 +538,7 @@ class Dashboard {
     for (const [key, title] of [["loss", "Loss"], ["validation_loss", "Val. loss"], ["accuracy", "Accuracy"], ["validation_accuracy", "Val. accuracy"]]) {
       const group = make("div", "fz-metric");
       const value = make("dd", "", "–", { "data-metric": key });
+      if (!key.startsWith("validation")) group.title = "Mean of the last 20 training steps";
       group.append(make("dt", "", title), value);
       this.metrics.append(group);
       this.values[key] = value;

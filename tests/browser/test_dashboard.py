@@ -1,0 +1,258 @@
+"""The dashboard in Chromium, with a stub for the kernel."""
+
+import struct
+import zlib
+
+import pytest
+
+from tests.browser.stub_page import (
+    IDLE,
+    RUNNING,
+    answer,
+    default_state,
+    kernel_set,
+    mlp,
+    mount,
+    sent,
+)
+
+pytestmark = pytest.mark.browser
+
+
+def png(width, height, gray=200):
+    def chunk(kind, data):
+        checksum = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + checksum
+
+    rows = b"".join(b"\x00" + bytes([gray]) * width for _ in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def button(page, name):
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def metric(page, name):
+    return page.locator(f'[data-metric="{name}"]').text_content()
+
+
+def banner(page, name):
+    return page.locator(f'[data-banner="{name}"]')
+
+
+def test_a_model_alone_has_no_dashboard(page):
+    mount(page, mlp())
+    assert page.locator(".fz-run").count() == 0
+
+
+def test_before_a_run_only_start_can_be_pressed(page):
+    mount(page, mlp(), run=IDLE)
+    assert button(page, "Start").is_enabled()
+    assert button(page, "Pause").is_disabled()
+    assert button(page, "Stop").is_disabled()
+    assert page.locator(".fz-line").text_content() == "not started"
+    assert page.get_by_text("The loss appears here once training runs.").is_visible()
+
+
+def test_start_sends_the_number_of_epochs(page):
+    mount(page, mlp(), run=IDLE)
+    page.get_by_label("epochs").fill("25")
+    button(page, "Start").click()
+    assert sent(page, "start")[0]["epochs"] == 25
+
+
+def test_enter_in_the_field_starts(page):
+    mount(page, mlp(), run=IDLE)
+    page.get_by_label("epochs").fill("3")
+    page.keyboard.press("Enter")
+    assert sent(page, "start")[0]["epochs"] == 3
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3", "2.5"])
+def test_a_number_of_epochs_that_is_none_is_refused_with_a_word(page, text):
+    mount(page, mlp(), run=IDLE)
+    page.get_by_label("epochs").fill(text)
+    button(page, "Start").click()
+    assert sent(page, "start") == []
+    assert page.locator(".fz-note").text_content() == "Epochs: a whole number from 1 on."
+    assert page.get_by_label("epochs").get_attribute("aria-invalid") == "true"
+
+
+def test_typing_in_the_field_is_not_heard_by_the_notebook(page):
+    page.evaluate(
+        """() => {
+          window.heard = [];
+          document.addEventListener("keydown", (event) => window.heard.push(event.key), true);
+        }"""
+    )
+    mount(page, mlp(), run=IDLE)
+    page.get_by_label("epochs").press("7")
+    assert page.evaluate("() => window.heard") == []
+
+
+def test_a_run_shows_its_numbers(page):
+    mount(page, mlp(), run=RUNNING)
+    assert page.locator(".fz-status").text_content() == "running"
+    assert page.locator(".fz-line").text_content() == (
+        "step 1,204 of 3,000 · epoch 5 of 10 · 812 steps/s"
+    )
+    bar = page.get_by_role("progressbar")
+    assert bar.evaluate("(bar) => bar.value / bar.max") == pytest.approx(1204 / 3000)
+    values = [metric(page, k) for k in ("loss", "validation_loss", "accuracy", "validation_accuracy")]
+    assert values == ["0.1235", "0.1402", "96.1\u00a0%", "95.3\u00a0%"]
+    assert button(page, "Start").is_disabled()
+
+
+def test_numbers_follow_the_run(page):
+    mount(page, mlp(), run=RUNNING)
+    kernel_set(page, run=RUNNING | {"step": 3000, "status": "finished", "loss": 0.01, "epoch": 10})
+    assert page.locator(".fz-status").text_content() == "finished"
+    assert metric(page, "loss") == "0.01000"
+    assert button(page, "Start").is_enabled()
+
+
+def test_pause_becomes_resume_and_back(page):
+    mount(page, mlp(), run=RUNNING)
+    button(page, "Pause").click()
+    kernel_set(page, run=RUNNING | {"status": "paused"})
+    button(page, "Resume").click()
+    kernel_set(page, run=RUNNING)
+    button(page, "Stop").click()
+    assert [m["type"] for m in sent(page, "pause", "resume", "stop")] == ["pause", "resume", "stop"]
+
+
+def test_a_failed_run_says_why_and_what_is_left(page):
+    mount(page, mlp(), run=RUNNING)
+    error = "After step 7: ValueError: <b>boom</b>"
+    kernel_set(page, run=RUNNING | {"status": "failed", "error": error})
+    text = banner(page, "error").text_content()
+    assert "The run failed" in text
+    assert error in text
+    assert "trainer.wait()" in text
+    assert banner(page, "error").get_attribute("role") == "alert"
+    assert banner(page, "error").locator("b").count() == 0
+    kernel_set(page, run=RUNNING)
+    assert banner(page, "error").count() == 0
+
+
+def test_a_loss_that_is_not_finite_offers_to_stop(page):
+    mount(page, mlp(), run=RUNNING)
+    kernel_set(page, run=RUNNING | {"loss": None, "not_finite": "It became nan at step 1,100."})
+    assert metric(page, "loss") == "–"
+    assert "nan at step 1,100" in banner(page, "nan").text_content()
+    banner(page, "nan").get_by_role("button", name="Stop the run").click()
+    assert len(sent(page, "stop")) == 1
+    kernel_set(page, run=RUNNING | {"status": "stopped", "not_finite": "It became nan."})
+    assert banner(page, "nan").get_by_role("button").count() == 0
+
+
+def test_a_kernel_that_is_gone_is_told_and_nothing_can_be_pressed(page):
+    mount(page, mlp(), run=RUNNING)
+    page.evaluate("() => window.kernel.comeOrGo()")
+    assert "Run the cell again" in banner(page, "gone").text_content()
+    assert "Run the cell again" in page.locator(".fz-note").text_content()
+    for name in ("Start", "Pause", "Stop", "Undo", "Freeze all", "Unfreeze all"):
+        assert button(page, name).is_disabled()
+    before = len(sent(page))
+    page.locator('.fz-row[data-path="layers.0"]').click(force=True)  # aria-disabled
+    assert len(sent(page)) == before
+    assert page.locator('.fz-row[aria-busy="true"]').count() == 0
+    page.get_by_role("button", name="Expand all").click()
+    assert page.locator(".fz-row").count() == 12
+
+
+def test_a_kernel_that_comes_back_is_asked_and_believed_when_it_answers(page):
+    mount(page, mlp(), run=RUNNING)
+    page.evaluate("() => { window.kernel.comeOrGo(); window.kernel.comeOrGo(); }")
+    assert banner(page, "gone").count() == 1
+    assert sent(page)[-1]["type"] == "hello"
+    answer(page)
+    assert banner(page, "gone").count() == 0
+    assert button(page, "Pause").is_enabled()
+
+
+def test_a_connection_that_breaks_while_sending_is_noticed(page):
+    mount(page, mlp(), run=RUNNING)
+    page.evaluate("() => { window.sent = {push() { throw new Error('closed'); }}; }")
+    page.locator('.fz-row[data-path="layers.0"]').click()
+    assert banner(page, "gone").count() == 1
+
+
+def test_a_kernel_that_does_not_answer_is_told_and_forgiven(page):
+    page.clock.install()
+    mount(page, mlp(), run=RUNNING)
+    answer(page)
+    page.locator('.fz-row[data-path="layers.0"]').click()
+    page.clock.run_for(3000)
+    assert banner(page, "silent").count() == 0
+    page.clock.run_for(3000)
+    assert "keeps it busy" in banner(page, "silent").text_content()
+    answer(page)
+    assert banner(page, "silent").count() == 0
+
+
+def test_the_picture_has_a_text_and_is_swapped_when_decoded(page):
+    mount(page, mlp(), run=RUNNING, plot=png(64, 32))
+    image = page.locator(".fz-plot img")
+    image.wait_for(state="visible")
+    assert image.get_attribute("alt") == "Loss plot"
+    assert image.evaluate("(image) => [image.naturalWidth, image.naturalHeight]") == [64, 32]
+    assert not page.get_by_text("The loss appears here").is_visible()
+    first = image.get_attribute("src")
+    kernel_set(page, plot_alt="Loss plot after 9 steps", plot=list(png(80, 40)))
+    page.wait_for_function("(old) => document.querySelector('.fz-plot img').src !== old", arg=first)
+    assert image.evaluate("(image) => image.naturalWidth") == 80
+    assert image.get_attribute("alt") == "Loss plot after 9 steps"
+
+
+def test_a_broken_picture_leaves_the_last_one(page):
+    mount(page, mlp(), run=RUNNING, plot=png(64, 32))
+    page.locator(".fz-plot img").wait_for(state="visible")
+    kernel_set(page, plot=[137, 80, 78, 71, 1, 2, 3])
+    page.wait_for_timeout(200)
+    assert page.locator(".fz-plot img").evaluate("(image) => image.naturalWidth") == 64
+
+
+def test_the_kernel_is_told_how_large_the_picture_is_shown(page):
+    mount(page, mlp(), run=RUNNING, width=1100)
+    page.wait_for_function("() => window.sent.some((m) => m.type === 'size')")
+    width = page.locator(".fz-plot").evaluate("(figure) => figure.clientWidth")
+    assert sent(page, "size")[-1]["width"] == width
+    page.evaluate("() => { window.host.style.width = '500px'; }")
+    page.wait_for_function("() => window.sent.filter((m) => m.type === 'size').length === 2")
+    assert sent(page, "size")[-1]["width"] < 500
+
+
+def test_two_views_of_one_run_are_in_step_and_count_their_own_messages(page):
+    mount(page, mlp(), run=RUNNING)
+    page.evaluate("() => window.another()")
+    first, second = (page.locator(".freezeviz").nth(i) for i in (0, 1))
+    assert len({message["view"] for message in sent(page, "hello")}) == 2
+    second.locator('.fz-row[data-path="layers.0"]').click()
+    assert first.locator('[aria-busy="true"]').count() == 0
+    assert second.locator('[aria-busy="true"]').count() == 1
+    state = default_state(mlp())
+    state[0], state[1:4] = 2, [1, 1, 1]
+    kernel_set(page, state=state, run=RUNNING | {"status": "paused"})
+    answer(page)
+    assert second.locator('[aria-busy="true"]').count() == 0
+    for view in (first, second):
+        assert view.locator('.fz-row[data-path="layers.0"]').get_attribute("data-state") == "frozen"
+        assert view.locator(".fz-status").text_content() == "paused"
+
+
+def test_in_one_column_the_run_stands_above_the_tree_and_in_two_beside_it(page):
+    tops = """() => ["fz-run", "fz-model"].map((name) =>
+      document.querySelector(`.${name}`).getBoundingClientRect().top)"""
+    mount(page, mlp(), run=RUNNING, width=700)
+    run, model = page.evaluate(tops)
+    assert run < model
+    mount(page, mlp(), run=RUNNING, width=1100)
+    run, model = page.evaluate(tops)
+    assert run == model
