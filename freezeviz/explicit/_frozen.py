@@ -137,6 +137,9 @@ class FrozenLayer(WrapperLayer):
     def __contains__(self, name: str) -> bool:
         return name in self._members or name in self.layer
 
+    def _extra_repr(self) -> str:
+        return "all" if self.which is None else ", ".join(self.which)
+
     def __repr__(self) -> str:
         return described(self)
 
