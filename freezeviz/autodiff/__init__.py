@@ -26,12 +26,12 @@ from freezeviz.autodiff._tracer import RULES, Like, Primitive, Tracer, defvjp, p
 _operators.attach()
 
 __all__ = [
-    "FUSED",
-    "RULES",
     "Counts",
+    "FUSED",
     "Fused",
     "Like",
     "Primitive",
+    "RULES",
     "Tracer",
     "attention",
     "batch_norm",

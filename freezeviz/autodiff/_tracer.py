@@ -8,6 +8,7 @@ arrays only is the raw function: what is not traced costs nothing and leaves not
 import inspect
 import itertools
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from freezeviz.autodiff import _count
@@ -134,6 +135,16 @@ def innermost(args: tuple[Any, ...]) -> Tape | None:
     return tape
 
 
+class _Arguments(tuple[Any, ...]):
+    """Arguments of a variadic primitive."""
+
+    @cached_property
+    def likes(self) -> tuple[Like, ...]:
+        # Once for all arguments: the rule of each asks for those of all. A stack of 200 arrays
+        # would make 40,000.
+        return tuple(map(_like, self))
+
+
 class Primitive:
     """A function with derivative rules, one per differentiable argument.
 
@@ -162,6 +173,8 @@ class Primitive:
         values = tuple([a.value if type(a) is Tracer and a.tape is tape else a for a in args])
         # Values may be tracers of an outer trace: the call below records there.
         out = self(*values, **options)
+        if self.variadic:
+            values = _Arguments(values)
         parents: list[Node] = []
         pulls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         for i, a in enumerate(args):
@@ -244,7 +257,7 @@ def _source(prim: Primitive, name: str) -> Callable[..., Any]:
     if prim.variadic and name == "others":
         return lambda i, values, out, options: (*values[:i], *values[i + 1 :])
     if prim.variadic and name == "likes":
-        return lambda i, values, out, options: tuple(map(_like, values))
+        return lambda i, values, out, options: values.likes
     if name in prim.arguments:
         index = prim.arguments.index(name)
         return lambda i, values, out, options: values[index]

@@ -196,7 +196,7 @@ class _Map:
             name = min(every - frozenset.intersection(*frozen))
             at = next(i for i, names in enumerate(frozen) if name in names)
             other = next(i for i, names in enumerate(frozen) if name not in names)
-            conflict = Conflict(KeyPath(*paths[at], *name), KeyPath(*paths[other], *name), by[0])
+            conflict = Conflict(KeyPath(*paths[at], *name), KeyPath(*paths[other], *name), by)
             raise TiedParameterError(refusal("layer_map", conflict))
         return freeze(*results[0], sorted(every), tied="all")
 

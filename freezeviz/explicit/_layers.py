@@ -18,3 +18,7 @@ class BatchNorm(nn.BatchNorm):
     """
 
     _scale = "scale"
+
+    def _picture(self) -> str:
+        affine, tracks = self._scale in self, "running_mean" in self
+        return f"BatchNorm({self.num_features}, affine={affine}, track_stats={tracks})"

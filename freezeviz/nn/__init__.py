@@ -1,4 +1,8 @@
-"""Models: modules with parameters that can be frozen, layers, initialisers and losses."""
+"""Models: modules with parameters that can be frozen, layers, initialisers and losses.
+
+Parameters are float16, float32 or float64. There is no bfloat16: NumPy has none, and what
+``ml_dtypes`` adds is no floating dtype for it.
+"""
 
 from freezeviz.nn import init, losses
 from freezeviz.nn._grad import value_and_grad

@@ -6,14 +6,15 @@
    most ten times a second, and less often where pushing would take more than a small share of the
    time.
 3. The end of a run, a pause and a failure push everything, a new drawing included.
-4. Messages of the page may come in the loop's thread or in one of ipykernel's subshells. What they
+4. Pictures are drawn in a thread of their own: see `Painter`.
+5. Messages of the page may come in the loop's thread or in one of ipykernel's subshells. What they
    ask for goes to the controller and the trainer, which may be used from any thread.
 """
 
 import time
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from freezeviz.errors import FreezevizError, FreezevizWarning, MissingExtraError
 from freezeviz.explore import Change, Explorer, Structure
@@ -32,17 +33,14 @@ from freezeviz.widgets._loop import MainLoop, running_kernel
 from freezeviz.widgets._messages import Message, parse_message
 from freezeviz.widgets._numbers import Numbers
 from freezeviz.widgets._pace import Pace
+from freezeviz.widgets._painter import Painter
 from freezeviz.widgets._static import StaticCopies
 from freezeviz.widgets._widget import ExplorerWidget
 
-if TYPE_CHECKING:
-    from freezeviz.widgets._plot import Plot
-
-# Shares of the time. Training stands still while the loop works (one interpreter), so their sum is
-# about what a run loses by being watched: tests/benchmarks/bench_plot_overhead.py measures it. A
-# push takes twice of what can be timed here: ipykernel sends in a thread of its own.
-PUSH_SHARE, DRAW_SHARE = 0.005, 0.03
-SHORTEST_PUSH, SHORTEST_DRAW = 0.1, 0.25
+# Of the time while a run goes on. It takes twice of what can be timed here: ipykernel sends in a
+# thread of its own. tests/benchmarks/bench_plot_overhead.py measures what a run loses by it.
+PUSH_SHARE = 0.005
+SHORTEST_PUSH = 0.1
 SHORTEST_NUMBERS = 0.2  # nobody reads faster
 NEVER = float("inf")
 
@@ -58,12 +56,11 @@ class Bridge:
         self.copies = StaticCopies(explorer)
         self.views: dict[str, Message] = {}  # what each view said last of its size
         self._numbers = None if self.trainer is None else Numbers.of(self.trainer)
-        self._plot: Plot | None = None
+        self._painter: Painter | None = None
         self._note = {"n": 0, "level": "info", "text": ""}
         self._structure: Structure | None = None
         self._version = 0
         self._pushing = Pace(PUSH_SHARE, SHORTEST_NUMBERS)
-        self._drawing = Pace(DRAW_SHARE, SHORTEST_DRAW)
         # Set by any thread; the loop clears each before it reads what it is about.
         self._answers: deque[tuple[str, int]] = deque()
         self._news = self._state_news = self._curve_news = self._all_news = True
@@ -72,7 +69,7 @@ class Bridge:
         self._asked = self._timer = False  # the loop is going to come by, soon or later
         self._due = NEVER  # wall time from which on a step is worth it
 
-        self._open_plot()
+        self._open_painter()
         self.widget = ExplorerWidget(lambda: repr(explorer), **self._traits())
         self.widget.on_msg(lambda _widget, content, _buffers: self.receive(content))
         self.widget.on_close(self.close)
@@ -99,6 +96,8 @@ class Bridge:
         endings, self._endings = self._endings, []
         for end in endings:
             end()
+        if self._painter is not None:
+            self._painter.close()
         self.views.clear()
         self._due = NEVER
 
@@ -134,7 +133,7 @@ class Bridge:
             self._visit()
         elif not self._asked:
             # Before asking: the loop may have come and gone before `soon` returns.
-            self._asked, self._due = True, NEVER
+            self._asked, self._due = True, time.time() + SHORTEST_PUSH
             if not self.loop.soon(self._visit_as_asked):
                 self._asked = False
 
@@ -170,9 +169,9 @@ class Bridge:
         began = self._pushed = time.perf_counter()
         self._news = self._urgent = False
         everything, self._all_news = self._all_news, False
-        picture = self._picture() if self._draws_now(everything) else {}
+        self._paint(everything)
         drawn = time.perf_counter()
-        traits = self._traits() | picture
+        traits = self._traits()
         with self.widget.hold_sync():
             for name, value in traits.items():
                 setattr(self.widget, name, value)
@@ -189,13 +188,6 @@ class Bridge:
     @property
     def _runs(self) -> bool:
         return self.trainer is not None and self.trainer.status == "running"
-
-    def _draws_now(self, everything: bool) -> bool:
-        if not self._curve_news or not (self.views or everything):
-            return False
-        # A new mark is worth an early picture: somebody waits for it.
-        in_time = self._drawing.ready(time.perf_counter(), eager=self._mark_news)
-        return everything or in_time or not self._runs
 
     def _traits(self) -> dict[str, Any]:
         traits: dict[str, Any] = {
@@ -215,41 +207,40 @@ class Bridge:
                 traits["tree"] = columns(structure, self._version)
         if self.trainer is not None and self._numbers is not None:
             traits["run"] = self._numbers.as_trait(self.trainer)
+        if self._painter is not None and (picture := self._painter.take()) is not None:
+            traits["plot"], traits["plot_alt"] = picture
         return traits
 
     # ---- the picture -------------------------------------------------------------------------
 
-    def _open_plot(self) -> None:
+    def _open_painter(self) -> None:
         if self.trainer is None:
             return
         try:
-            # Here, in the cell that shows the explorer, and not in the middle of training.
-            from freezeviz.widgets._plot import Plot
+            self._painter = Painter(self.trainer.history, self._ask)
         except MissingExtraError as error:
             self._say("warning", str(error))
-        else:
-            self._plot = Plot(self.trainer.history)
-            self._plot.png()  # the first picture loads fonts: not in the middle of training either
 
-    def _picture(self) -> dict[str, Any]:
-        self._curve_news = self._mark_news = False
-        if self._plot is None or not len(self._plot.history):
-            return {}
-        # The processor's time: the clock would count what training does in between.
-        began, worked = time.perf_counter(), time.thread_time()
-        try:
+    def _paint(self, everything: bool) -> None:
+        """Have the curve drawn if it is other than in the last picture, and if it is time to."""
+        painter = self._painter
+        if painter is None:
+            return
+        if self._curve_news and (self.views or everything):
             views = list(self.views.values())
             width = max((view.width for view in views), default=0)
             ratio = max((view.ratio for view in views), default=1.0)
-            return {"plot": self._plot.png(width, ratio), "plot_alt": self._plot.text()}
-        except Exception as error:
-            # A picture is not worth the rest of the explorer, let alone the run.
-            self._plot = None
-            message = f"the loss plot cannot be drawn any more: {type(error).__name__}: {error}"
-            self._warn(message)
-            return {}
-        finally:
-            self._drawing.spent(began, time.thread_time() - worked)
+            if everything or self.loop.loop is None:
+                self._curve_news = self._mark_news = False
+                painter.draw(width, ratio)
+            # A new mark is worth an early picture: somebody waits for it.
+            elif not painter.busy and (not self._runs or painter.in_time(eager=self._mark_news)):
+                self._curve_news = self._mark_news = False
+                painter.draw_soon(width, ratio)
+        if painter.problem is not None:
+            self._painter = None
+            name = type(painter.problem).__name__
+            self._warn(f"the loss plot cannot be drawn any more: {name}: {painter.problem}")
 
     # ---- from the page -----------------------------------------------------------------------
 
@@ -273,10 +264,7 @@ class Bridge:
 
     def _carry_out(self, message: Message) -> None:
         match message.type:
-            case "hello":
-                self.views[message.view] = message
-                self._curve_news = self._all_news = True
-            case "size":
+            case "hello" | "size":
                 self.views[message.view] = message
                 self._curve_news = self._mark_news = True
             case "bye":

@@ -84,7 +84,7 @@ def test_clicks_while_training_freeze_are_shown_logged_marked_and_hold(open_note
     lab.page.get_by_role("button", name="Stop", exact=True).click()
     lab.until("trainer.status == 'stopped'")
     assert lab.python("receipt.verify().ok") is True
-    texts = "[t.get_text() for a in explorer.face.bridge._plot.figure.axes for t in a.texts]"
+    texts = "[t.get_text() for a in trainer.history.plot().axes for t in a.texts]"
     drawn = " ".join(lab.python(texts))
     assert "freeze layers.0" in drawn
     assert "freeze layers.2" in drawn

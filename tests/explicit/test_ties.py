@@ -85,6 +85,21 @@ def test_a_layer_frozen_in_one_of_two_places_is_refused_at_setup():
     ]
 
 
+def test_a_shared_container_is_frozen_inside_in_all_places_or_none(rng):
+    shared = Chain(Dense(2, 2))
+    model = Chain(shared, shared)
+
+    def freeze_inside(layer, ps, st, path):
+        if path == KeyPath("layer_2") and isinstance(layer, Chain):
+            return lux.layer_map(lambda *args: lux.freeze(*args[:3]), layer, ps, st)
+        return layer, ps, st
+
+    with pytest.raises(
+        TiedParameterError, match=r"'layer_2\.layer_1\.\w+' would be frozen, but 'layer_1"
+    ):
+        lux.layer_map(freeze_inside, model, *lux.setup(rng, model), containers=True)
+
+
 def test_a_layer_that_comes_twice_is_frozen_in_both_places(rng):
     shared = Dense(2, 2)
     model = Chain(shared, shared)

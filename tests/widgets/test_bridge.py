@@ -392,7 +392,7 @@ def test_closing_the_widget_leaves_the_run_alone(pages):
 def test_a_plot_that_cannot_be_drawn_is_given_up_and_the_run_goes_on(pages):
     trainer = make_trainer()
     page = pages(trainer)
-    page.bridge._plot.png = lambda *size: 1 / 0
+    page.bridge._painter._plot.png = lambda *size: 1 / 0
     with pytest.warns(FreezevizWarning, match="cannot be drawn any more: ZeroDivisionError"):
         trainer.fit(1, progress=False)
     assert page.widget.run["status"] == "finished"
@@ -421,8 +421,7 @@ def test_an_explorer_made_after_a_run_shows_it(pages):
     recent = trainer.history.steps["loss"][-20:]
     assert page.widget.run["loss"] == pytest.approx(recent.mean())
     page.hello()
-    page.run(0.05)
-    assert page.widget.plot.startswith(b"\x89PNG")
+    page.run_until(lambda: page.widget.plot.startswith(b"\x89PNG"))
 
 
 def test_the_picture_is_drawn_for_the_widest_view(pages):
@@ -431,8 +430,7 @@ def test_the_picture_is_drawn_for_the_widest_view(pages):
     page = pages(trainer)
     page.say("hello", view="a", width=400, ratio=1.0)
     page.say("hello", view="b", width=500, ratio=2.0)
-    page.run(0.3)
-    assert int.from_bytes(page.widget.plot[16:20]) == 1000
+    page.run_until(lambda: int.from_bytes(page.widget.plot[16:20]) == 1000)
     page.say("size", view="b", width=700, ratio=2.0)
     page.run_until(lambda: int.from_bytes(page.widget.plot[16:20]) == 1400)
 
@@ -452,8 +450,8 @@ def test_drawing_slows_down_with_its_cost(pages):
             pass
         return b"\x89PNG" + bytes([len(drawn)])
 
-    page.bridge._plot.png = slow
-    page.bridge._drawing.cost = 0.05
+    page.bridge._painter._plot.png = slow
+    page.bridge._painter.pace.cost = 0.05
     page.run(3.0)
     # 3 % of the time: not more than every 1.7 s.
     assert 1 <= len(drawn) <= 3

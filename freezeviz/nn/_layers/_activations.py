@@ -1,5 +1,6 @@
 """Activations as functions and as modules."""
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +77,9 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     return np.where(positive, x, np.expm1(np.where(positive, 0.0, x)) * alpha)
 
 
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
 def as_module(
     name: str, fn: Callable[..., Any], *, module: str = __name__, **options: Any
 ) -> type[Module]:
@@ -102,6 +106,10 @@ def as_module(
     Activation.__name__ = Activation.__qualname__ = name
     Activation.__doc__ = f"{(fn.__doc__ or '').strip().splitlines()[0]}\n"
     Activation.__module__ = module
+    # What help() and completion show.
+    Activation.__signature__ = inspect.Signature(  # pyright: ignore[reportAttributeAccessIssue]
+        [inspect.Parameter(o, _POSITIONAL, default=value) for o, value in options.items()]
+    )
     return Activation
 
 

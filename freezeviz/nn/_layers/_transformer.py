@@ -26,6 +26,15 @@ __all__ = [
 Activation = Callable[[Any], Any]
 
 
+def _no_checkpoint(layer: Module, checkpoint: bool) -> None:
+    # MLX's examples pass the option on; its default does no harm, and a True without effect would.
+    if checkpoint:
+        raise ValueError(
+            f"{type(layer).__name__}: checkpoint=True, which computes layers again to save memory "
+            "and changes no result, is not supported; leave it away"
+        )
+
+
 class TransformerEncoderLayer(Module):
     """Self-attention and a two-layer network, each with a residual connection.
 
@@ -90,6 +99,13 @@ class TransformerEncoder(Module):
     dropout : float
     activation : callable
     norm_first : bool
+    checkpoint : bool
+        MLX's; only False is possible.
+
+    Raises
+    ------
+    ValueError
+        If `checkpoint` is asked for.
     """
 
     def __init__(
@@ -101,8 +117,10 @@ class TransformerEncoder(Module):
         dropout: float = 0.0,
         activation: Activation = relu,
         norm_first: bool = True,
+        checkpoint: bool = False,
     ):
         super().__init__()
+        _no_checkpoint(self, checkpoint)
         self.layers = [
             TransformerEncoderLayer(dims, num_heads, mlp_dims, dropout, activation, norm_first)
             for _ in range(num_layers)
@@ -194,6 +212,13 @@ class TransformerDecoder(Module):
     dropout : float
     activation : callable
     norm_first : bool
+    checkpoint : bool
+        MLX's; only False is possible.
+
+    Raises
+    ------
+    ValueError
+        If `checkpoint` is asked for.
     """
 
     def __init__(
@@ -205,8 +230,10 @@ class TransformerDecoder(Module):
         dropout: float = 0.0,
         activation: Activation = relu,
         norm_first: bool = True,
+        checkpoint: bool = False,
     ):
         super().__init__()
+        _no_checkpoint(self, checkpoint)
         self.layers = [
             TransformerDecoderLayer(dims, num_heads, mlp_dims, dropout, activation, norm_first)
             for _ in range(num_layers)
@@ -239,6 +266,13 @@ class Transformer(Module):
     custom_encoder, custom_decoder : Module, optional
         Used instead of the standard ones.
     norm_first : bool
+    checkpoint : bool
+        MLX's; only False is possible.
+
+    Raises
+    ------
+    ValueError
+        If `checkpoint` is asked for.
 
     Examples
     --------
@@ -260,8 +294,10 @@ class Transformer(Module):
         custom_encoder: Module | None = None,
         custom_decoder: Module | None = None,
         norm_first: bool = True,
+        checkpoint: bool = False,
     ):
         super().__init__()
+        _no_checkpoint(self, checkpoint)
         rest = (dims, num_heads, mlp_dims, dropout, activation, norm_first)
         if custom_encoder is None:
             custom_encoder = TransformerEncoder(num_encoder_layers, *rest)
