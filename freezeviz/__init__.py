@@ -12,10 +12,11 @@ from freezeviz.random import seed
 from freezeviz.tree import tree_flatten, tree_map, tree_unflatten
 
 if TYPE_CHECKING:
-    from freezeviz import adapters, data, explicit, explore, freezing, models, train
-    from freezeviz.explore import summary
+    from freezeviz import adapters, data, explicit, freezing, models, train
+    from freezeviz.explorer import summary
     from freezeviz.freezing import Receipt, Selection, freeze, receipt, select, unfreeze
     from freezeviz.train import Trainer
+    from freezeviz.widgets import explore
 
 __version__ = "0.1.0"
 
@@ -67,7 +68,7 @@ _LAZY = {
     "models": "",
     "receipt": "freezeviz.freezing",
     "select": "freezeviz.freezing",
-    "summary": "freezeviz.explore",
+    "summary": "freezeviz.explorer",
     "train": "",
     "unfreeze": "freezeviz.freezing",
 }
@@ -83,10 +84,6 @@ def __getattr__(name: str) -> Any:
         else importlib.import_module(f"freezeviz.{name}")
     )
     globals()[name] = value
-    if name != "explore":
-        from freezeviz.widgets import explore  # interim
-
-        globals()["explore"] = explore
     return value
 
 

@@ -17,7 +17,7 @@ from collections import deque
 from typing import Any
 
 from freezeviz.errors import FreezevizError, FreezevizWarning, MissingExtraError
-from freezeviz.explore import Change, Explorer, Structure
+from freezeviz.explorer import Change, Explorer, Structure
 from freezeviz.train import (
     Event,
     Failed,
@@ -270,7 +270,8 @@ class Bridge:
             case "bye":
                 self.views.pop(message.view, None)
             case "toggle":
-                self._toggle(message)
+                for row, path in message.clicks:
+                    self._toggle(row, path)
             case "freeze_all":
                 self.controller.freeze("")
             case "unfreeze_all":
@@ -282,14 +283,14 @@ class Bridge:
             case "start" | "pause" | "resume" | "stop":
                 self._steer(message)
 
-    def _toggle(self, message: Message) -> None:
-        paths = self.controller.structure.paths
-        known = 0 <= message.row < len(paths) and paths[message.row] == message.path
+    def _toggle(self, row: int, path: str) -> None:
+        structure = self.controller.structure
+        known = 0 <= row < len(structure) and structure.paths[row] == path
         # The structure may have changed since the page got it: then the path is what was meant.
-        if known or message.path in self.controller.structure.index:
-            self.controller.toggle(message.path)
+        if known or path in structure.index:
+            self.controller.toggle(path)
         else:
-            self._warn(f"a click was ignored: the model has no {message.path!r} (any more)")
+            self._warn(f"a click was ignored: the model has no {path!r} (any more)")
 
     def _steer(self, message: Message) -> None:
         if self.trainer is None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from freezeviz.explore import Structure
+from freezeviz.explorer import Structure
 
 # The same numbers stand in static/explorer.js.
 FLAG_PARAMETER, FLAG_BUFFERS = 1, 2

@@ -3,8 +3,8 @@
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from freezeviz.explore import Explorer
-from freezeviz.explore import explore as explore_without_face
+from freezeviz.explorer import Explorer
+from freezeviz.explorer import explore as explore_without_face
 from freezeviz.widgets._loop import running_kernel
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 MOST_EPOCHS = 1_000_000
+MOST_CLICKS = 10_000
 ACTIONS = frozenset(
     {"hello", "size", "bye", "toggle", "freeze_all", "unfreeze_all", "undo", "redo"}
     | {"start", "pause", "resume", "stop"}
@@ -17,8 +18,7 @@ class Message:
     type: str
     view: str
     seq: int
-    row: int = -1
-    path: str = ""
+    clicks: tuple[tuple[int, str], ...] = ()  # row and path of each
     epochs: int = 0
     width: int = 0
     ratio: float = 1.0
@@ -43,10 +43,10 @@ def parse_message(content: Any) -> Message:
     if not _is_int(seq) or seq < 0:
         raise ValueError(f"{kind}: 'seq' must be a number from 0 on, got {_brief(seq)}")
     if kind == "toggle":
-        row, path = content.get("id"), content.get("path")
-        if not _is_int(row) or not isinstance(path, str):
-            raise ValueError(f"toggle: needs 'id' and 'path', got {_brief(row)} and {_brief(path)}")
-        return Message(kind, view, seq, row=row, path=path)
+        clicks = content.get("clicks")
+        if not isinstance(clicks, list) or not 0 < len(clicks) <= MOST_CLICKS:
+            raise ValueError(f"toggle: 'clicks' must be a list, got {_brief(clicks)}")
+        return Message(kind, view, seq, clicks=tuple(_click(click) for click in clicks))
     if kind == "start":
         epochs = content.get("epochs")
         if not _is_int(epochs) or not 1 <= epochs <= MOST_EPOCHS:
@@ -63,6 +63,13 @@ def parse_message(content: Any) -> Message:
             raise ValueError(f"{kind}: 'ratio' must be a positive number, got {_brief(ratio)}")
         return Message(kind, view, seq, width=width, ratio=float(ratio))
     return Message(kind, view, seq)
+
+
+def _click(click: Any) -> tuple[int, str]:
+    row, path = (click.get("id"), click.get("path")) if isinstance(click, dict) else (None, None)
+    if not _is_int(row) or not isinstance(path, str):
+        raise ValueError(f"toggle: a click needs 'id' and 'path', got {_brief(click)}")
+    return row, path
 
 
 def _is_int(value: Any) -> TypeGuard[int]:

@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from freezeviz.explore import Explorer
+    from freezeviz.explorer import Explorer
 
 # The same name stands in static/explorer.css.
 CLASS = "freezeviz-static"

@@ -174,6 +174,12 @@ def sent(page, *types):
     return [m for m in messages if not types or m["type"] in types]
 
 
+def clicks(page):
+    """Return the clicks on rows that the view sent, after it had the time to send them."""
+    page.wait_for_timeout(60)
+    return [click for message in sent(page, "toggle") for click in message["clicks"]]
+
+
 def answer(page):
     """Play the kernel: acknowledge everything that any view sent so far."""
     page.evaluate(

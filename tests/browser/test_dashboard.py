@@ -104,7 +104,9 @@ def test_a_run_shows_its_numbers(page):
     )
     bar = page.get_by_role("progressbar")
     assert bar.evaluate("(bar) => bar.value / bar.max") == pytest.approx(1204 / 3000)
-    values = [metric(page, k) for k in ("loss", "validation_loss", "accuracy", "validation_accuracy")]
+    values = [
+        metric(page, k) for k in ("loss", "validation_loss", "accuracy", "validation_accuracy")
+    ]
     assert values == ["0.1235", "0.1402", "96.1\u00a0%", "95.3\u00a0%"]
     assert button(page, "Start").is_disabled()
 

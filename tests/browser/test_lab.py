@@ -278,9 +278,7 @@ def test_a_saved_notebook_shows_picture_and_tree_without_a_kernel(open_notebook,
         cell["metadata"] = {"note": "changed by hand"}
     (server.root / "received.ipynb").write_text(json.dumps(saved))
     for other, trusted in ((name, True), ("received.ipynb", False)):
-        lab.page.evaluate(
-            "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
-        )
+        lab.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         reader = open_notebook(name=other, run=False)
         copy = reader.page.locator(".freezeviz-static")
         copy.wait_for()

@@ -11,7 +11,7 @@ import pytest
 
 from freezeviz import nn, optim
 from freezeviz.errors import FreezevizWarning
-from freezeviz.explore import explore
+from freezeviz.explorer import explore
 from freezeviz.train import FreezeChanged, Trainer
 from freezeviz.widgets._bridge import Bridge
 from freezeviz.widgets._loop import MainLoop
@@ -51,7 +51,7 @@ class Page:
 
     def toggle(self, path):
         index = self.explorer.controller.structure.index
-        self.say("toggle", id=index.get(path, 0), path=path)
+        self.say("toggle", clicks=[{"id": index.get(path, 0), "path": path, "t": 0.0}])
 
     def run(self, seconds=0.0):
         self.loop.run_until_complete(asyncio.sleep(seconds))
@@ -141,7 +141,7 @@ def test_buttons_freeze_all_and_undo(pages):
 @pytest.mark.parametrize(
     "content",
     [None, 5, {"type": "toggle"}, {"type": "evil", "view": "v", "seq": 1}, {"type": "toggle",
-     "view": "v", "seq": 1, "id": [], "path": {}}],
+     "view": "v", "seq": 1, "clicks": [{"id": [], "path": {}}]}],
 )  # fmt: skip
 def test_a_malformed_message_is_a_warning_and_the_state_is_pushed_again(pages, content):
     page = pages(mlp())
@@ -158,7 +158,7 @@ def test_a_malformed_message_is_a_warning_and_the_state_is_pushed_again(pages, c
 def test_a_click_on_a_row_that_is_gone_is_a_warning(pages):
     page = pages(mlp())
     with pytest.warns(FreezevizWarning, match="no 'layers.9' "):
-        page.say("toggle", id=99, path="layers.9")
+        page.say("toggle", clicks=[{"id": 99, "path": "layers.9"}])
     page.run(0.11)
     assert page.state("") == TRAINABLE
     assert page.sent[-1]["type"] == "ack"
@@ -166,7 +166,7 @@ def test_a_click_on_a_row_that_is_gone_is_a_warning(pages):
 
 def test_a_click_on_a_row_that_moved_means_its_path(pages):
     page = pages(mlp())
-    page.say("toggle", id=0, path="layers.2")
+    page.say("toggle", clicks=[{"id": 0, "path": "layers.2"}])
     page.run(0.11)
     assert page.state("layers.2") == FROZEN
     assert page.state("layers.0") == TRAINABLE
@@ -283,6 +283,15 @@ def test_without_a_view_nothing_is_pushed_until_the_end(pages):
     trainer.wait(20)
     page.run(0.05)
     assert {"run", "plot"} <= set(pushes)
+
+
+def test_clicks_in_one_message_are_each_applied(pages):
+    trainer = make_trainer()
+    page = pages(trainer)
+    page.say("toggle", clicks=[{"id": 1, "path": "layers.0"}] * 99)
+    page.run(0.11)
+    assert len([event for event in trainer.events if isinstance(event, FreezeChanged)]) == 99
+    assert page.state("layers.0") == FROZEN
 
 
 def test_each_of_two_views_gets_its_answers(pages):

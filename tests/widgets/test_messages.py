@@ -5,12 +5,11 @@ import pytest
 from freezeviz.widgets._messages import parse_message
 
 
-def test_a_toggle_names_its_row_and_path():
-    message = parse_message(
-        {"type": "toggle", "view": "v", "seq": 3, "t": 1.5, "id": 7, "path": "layers.0"}
-    )
+def test_a_toggle_names_the_rows_that_were_clicked():
+    clicks = [{"id": 7, "path": "layers.0", "t": 1.5}, {"id": 0, "path": "", "t": 1.6}]
+    message = parse_message({"type": "toggle", "view": "v", "seq": 3, "clicks": clicks})
     assert (message.type, message.view, message.seq) == ("toggle", "v", 3)
-    assert (message.row, message.path) == (7, "layers.0")
+    assert message.clicks == ((7, "layers.0"), (0, ""))
 
 
 def test_start_has_a_number_of_epochs():
@@ -40,9 +39,14 @@ GOOD = {"view": "v", "seq": 1}
         ({"type": "undo", "view": "v", "seq": -1}, "'seq' must be"),
         ({"type": "undo", "view": "v", "seq": True}, "'seq' must be"),
         ({"type": "undo", "view": "v", "seq": 1.5}, "'seq' must be"),
-        ({"type": "toggle", "id": "0", "path": "a"} | GOOD, "toggle: needs"),
-        ({"type": "toggle", "id": 0} | GOOD, "toggle: needs"),
-        ({"type": "toggle", "id": 0, "path": 3} | GOOD, "toggle: needs"),
+        ({"type": "toggle"} | GOOD, "'clicks' must be a list"),
+        ({"type": "toggle", "clicks": []} | GOOD, "'clicks' must be a list"),
+        ({"type": "toggle", "clicks": {}} | GOOD, "'clicks' must be a list"),
+        ({"type": "toggle", "clicks": [{}] * 10_001} | GOOD, "'clicks' must be a list"),
+        ({"type": "toggle", "clicks": [7]} | GOOD, "a click needs"),
+        ({"type": "toggle", "clicks": [{"id": "0", "path": "a"}]} | GOOD, "a click needs"),
+        ({"type": "toggle", "clicks": [{"id": 0}]} | GOOD, "a click needs"),
+        ({"type": "toggle", "clicks": [{"id": 0, "path": 3}]} | GOOD, "a click needs"),
         ({"type": "start", "epochs": 0} | GOOD, "'epochs' must be"),
         ({"type": "start", "epochs": 1e3} | GOOD, "'epochs' must be"),
         ({"type": "start", "epochs": 10**9} | GOOD, "'epochs' must be"),

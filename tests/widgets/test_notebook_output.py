@@ -67,7 +67,9 @@ def test_before_a_run_the_static_copy_is_the_tree(execute):
 
 
 def test_after_a_run_the_static_copy_has_the_last_picture_and_states(execute):
-    notebook = execute("explore(trainer)", "trainer.freeze('layers.0')\ntrainer.fit(2, progress=False)")
+    notebook = execute(
+        "explore(trainer)", "trainer.freeze('layers.0')\ntrainer.fit(2, progress=False)"
+    )
     html = static_html(notebook.cells[1])
     assert html.count('<img src="data:image/png;base64,') == 1
     assert 'alt="Loss plot after 20 steps; training loss ' in html
@@ -92,7 +94,9 @@ def test_both_outputs_of_an_explorer_shown_twice_are_brought_up_to_date(execute)
 
 def test_an_explorer_that_was_closed_is_shown_anew(execute):
     notebook = execute(
-        "e = explore(trainer)\ne", "e.face.bridge.widget.close()\ntrainer.fit(1, progress=False)", "e"
+        "e = explore(trainer)\ne",
+        "e.face.bridge.widget.close()\ntrainer.fit(1, progress=False)",
+        "e",
     )
     old, new = (notebook.cells[i].outputs[-1]["data"][VIEW]["model_id"] for i in (1, 3))
     assert old != new

@@ -9,7 +9,7 @@
  *   info   {note: {n, level, text}, undo, redo}
  *   run    null without a trainer, else the numbers of the dashboard
  *   plot   a PNG, plot_alt its description
- * Page to kernel, as custom messages: {type, view, seq, t, ...}; the kernel answers {type: "ack", view, seq}
+ * Page to kernel, as custom messages: {type, view, seq, ...}; the kernel answers {type: "ack", view, seq}
  * after it has sent the state that the message led to.
  *
  * Names come from users' models: they reach the page through textContent and attributes, never as HTML.
@@ -34,6 +34,7 @@ const OVERSCAN = 8;
 const FEW_ROWS = 24; // the tree opens level by level while it stays this short
 const PENDING_SHOWN_AFTER_MS = 150; // most clicks are applied sooner: no flicker
 const SILENT_AFTER_MS = 4000;
+const TOGETHER_MS = 25; // clicks that come faster than anybody clicks go in one message
 
 const FLAG_PARAMETER = 1;
 const FLAG_BUFFERS = 2;
@@ -629,7 +630,9 @@ class View {
     this.dead = false;
     this.width = 0; // of the picture, as the kernel knows it
     /** @type {ReturnType<typeof setTimeout> | undefined} */ this.resizing = undefined;
-    /** Unanswered messages: seq -> {time, row}. @type {Map<number, {time: number, row: number}>} */ this.sent = new Map();
+    /** Unanswered messages: seq -> {time, rows}. @type {Map<number, {time: number, rows: number[]}>} */ this.sent = new Map();
+    /** Clicks that are not sent yet. @type {{id: number, path: string, t: number}[]} */ this.clicks = [];
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ this.collecting = undefined;
     this.root = make("div", "freezeviz freezeviz-live");
     this.banners = make("div", "fz-banners");
     this.tree = new TreeGrid((id) => this.toggle(id));
@@ -706,7 +709,7 @@ class View {
   readTree() {
     const columns = this.model.get("tree");
     if (columns.version !== this.tree.tree.version) {
-      this.sent.forEach((message) => { message.row = -1; });
+      this.sent.forEach((message) => { message.rows = []; });
       this.tree.setTree(buildTree(columns));
     }
     this.readState();
@@ -749,11 +752,13 @@ class View {
   received(message) {
     if (message?.type !== "ack" || message.view !== this.id) return;
     this.setDead(false);
-    for (const [seq, { row }] of this.sent) {
-      if (seq > message.seq) continue;
-      this.sent.delete(seq);
-      if (row >= 0 && ![...this.sent.values()].some((other) => other.row === row)) this.tree.answered(row);
+    const answered = new Set();
+    const waiting = new Set(this.clicks.map((click) => click.id));
+    for (const [seq, { rows }] of this.sent) {
+      for (const row of rows) (seq > message.seq ? waiting : answered).add(row);
+      if (seq <= message.seq) this.sent.delete(seq);
     }
+    for (const row of answered) if (!waiting.has(row)) this.tree.answered(row);
     this.watch();
   }
 
@@ -761,7 +766,7 @@ class View {
    * it was, the model does not show to a view; a kernel that answers to a new hello is there. */
   readLiveness() {
     if (!this.dead) this.setDead(true);
-    else this.post("hello", this.size(), -1);
+    else this.post("hello", this.size());
   }
 
   /** @param {boolean} dead */
@@ -769,6 +774,7 @@ class View {
     if (dead === this.dead) return;
     this.dead = dead;
     this.sent.clear();
+    this.clicks = [];
     for (const id of [...this.tree.waiting.keys()]) this.tree.answered(id);
     this.root.classList.toggle("fz-dead", dead);
     setAttribute(this.tree.element, "aria-disabled", dead ? "true" : null);
@@ -780,20 +786,33 @@ class View {
 
   // ---- to the kernel
 
-  /** @param {string} type @param {object} rest @param {number} [row] */
-  send(type, rest, row = -1) {
-    if (!this.dead) this.post(type, rest, row);
+  /** @param {string} type @param {object} rest */
+  send(type, rest) {
+    if (this.dead) return;
+    this.sendClicks(); // what was done first comes first
+    this.post(type, rest);
   }
 
-  /** @param {string} type @param {object} rest @param {number} row */
-  post(type, rest, row) {
+  /** @param {string} type @param {object} rest @param {number[]} [rows] */
+  post(type, rest, rows = []) {
     const seq = ++this.seq;
-    this.sent.set(seq, { time: performance.now(), row });
+    this.sent.set(seq, { time: performance.now(), rows });
     try {
-      this.model.send({ type, view: this.id, seq, t: performance.timeOrigin + performance.now(), ...rest });
+      this.model.send({ type, view: this.id, seq, ...rest });
     } catch {
       this.setDead(true); // the connection was closed under us
     }
+  }
+
+  /** The first click goes at once; those that follow within moments together: a message costs a busy kernel
+   * some milliseconds, however many clicks are in it. */
+  sendClicks() {
+    clearTimeout(this.collecting);
+    this.collecting = undefined;
+    if (this.dead || !this.clicks.length) return;
+    const clicks = this.clicks.splice(0);
+    this.post("toggle", { clicks }, clicks.map((click) => click.id));
+    this.collecting = setTimeout(() => this.sendClicks(), TOGETHER_MS);
   }
 
   /** @param {number} id */
@@ -806,7 +825,8 @@ class View {
       return;
     }
     this.tree.wait(id);
-    this.send("toggle", { id, path: pathOf(tree, id) }, id);
+    this.clicks.push({ id, path: pathOf(tree, id), t: performance.timeOrigin + performance.now() });
+    if (this.collecting === undefined) this.sendClicks();
   }
 
   /** @param {string} action */

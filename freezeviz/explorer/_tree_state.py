@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from freezeviz.adapters import ModelAdapter
-from freezeviz.explore._deeds import Deed
-from freezeviz.explore._rows import Row, make_rows
-from freezeviz.explore._structure import Structure, build_structure
+from freezeviz.explorer._deeds import Deed
+from freezeviz.explorer._rows import Row, make_rows
+from freezeviz.explorer._structure import Structure, build_structure
 from freezeviz.paths import is_glob
 
 

@@ -9,8 +9,8 @@ from html import escape
 
 import numpy as np
 
-from freezeviz.explore._structure import Structure
-from freezeviz.explore._text import MARKS, shown_name, totals_line
+from freezeviz.explorer._structure import Structure
+from freezeviz.explorer._text import MARKS, shown_name, totals_line
 
 _LIST = '<ul style="list-style:none;margin:0;padding-left:1.2em">'
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from freezeviz import nn, optim
-from freezeviz.explore import summary
+from freezeviz.explorer import summary
 from freezeviz.train import Trainer
 
 

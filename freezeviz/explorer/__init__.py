@@ -3,11 +3,11 @@
 What a notebook shows is made one room above, in `freezeviz.widgets`.
 """
 
-from freezeviz.explore._controller import Change, Controller
-from freezeviz.explore._explorer import Explorer, explore
-from freezeviz.explore._rows import Row
-from freezeviz.explore._structure import STATES, Structure
-from freezeviz.explore._summary import Summary, summary
+from freezeviz.explorer._controller import Change, Controller
+from freezeviz.explorer._explorer import Explorer, explore
+from freezeviz.explorer._rows import Row
+from freezeviz.explorer._structure import STATES, Structure
+from freezeviz.explorer._summary import Summary, summary
 
 __all__ = [
     "STATES",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from freezeviz.explore._structure import FROZEN, MIXED, NONE, TRAINABLE, Structure
+from freezeviz.explorer._structure import FROZEN, MIXED, NONE, TRAINABLE, Structure
 
 LONGEST_NAME = 60
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from freezeviz import nn
 from freezeviz.adapters import LayerInfo, ParameterInfo, adapt
-from freezeviz.explore import STATES
-from freezeviz.explore._structure import build_structure
-from tests.explore.fake_framework import FakeAdapter, encoder
+from freezeviz.explorer import STATES
+from freezeviz.explorer._structure import build_structure
+from tests/explorer.fake_framework import FakeAdapter, encoder
 
 
 def states_of(structure, frozen):

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from freezeviz.adapters import adapt
-from freezeviz.explore._controller import Controller
-from freezeviz.explore._html import html_tree
-from freezeviz.explore._text import shown_rows, text_tree, totals_line
+from freezeviz.explorer._controller import Controller
+from freezeviz.explorer._html import html_tree
+from freezeviz.explorer._text import shown_rows, text_tree, totals_line
 from freezeviz.train import Trainer
 
 MOST_LINES = 80

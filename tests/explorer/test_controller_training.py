@@ -8,7 +8,7 @@ import pytest
 
 from freezeviz import nn, optim
 from freezeviz.errors import SelectorError
-from freezeviz.explore import explore
+from freezeviz.explorer import explore
 from freezeviz.train import FreezeChanged, StepDone, Trainer
 
 

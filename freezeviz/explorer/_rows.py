@@ -5,7 +5,7 @@ from itertools import starmap
 
 import numpy as np
 
-from freezeviz.explore._structure import STATES, Structure
+from freezeviz.explorer._structure import STATES, Structure
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ import numpy as np
 
 from freezeviz.adapters import ModelAdapter
 from freezeviz.errors import FreezevizWarning, ObserverWarning, SelectorError, closest
-from freezeviz.explore._deeds import Deed, Order, orders_to_repeat, orders_to_take_back
-from freezeviz.explore._rows import Row
-from freezeviz.explore._structure import Structure
-from freezeviz.explore._tree_state import TreeState
+from freezeviz.explorer._deeds import Deed, Order, orders_to_repeat, orders_to_take_back
+from freezeviz.explorer._rows import Row
+from freezeviz.explorer._structure import Structure
+from freezeviz.explorer._tree_state import TreeState
 from freezeviz.freezing import select
 from freezeviz.train import Event, Failed, Finished, FreezeChanged, StepDone, Stopped, Trainer
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from freezeviz import nn
 from freezeviz.errors import FreezevizWarning, ObserverWarning, SelectorError
-from freezeviz.explore import Change, explore
-from tests.explore.fake_framework import encoder
+from freezeviz.explorer import Change, explore
+from tests/explorer.fake_framework import encoder
 
 
 def mlp():

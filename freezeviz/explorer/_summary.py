@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from freezeviz.adapters import adapt
-from freezeviz.explore._html import html_tree
-from freezeviz.explore._structure import build_structure
-from freezeviz.explore._text import shown_rows, text_tree, totals_line
+from freezeviz.explorer._html import html_tree
+from freezeviz.explorer._structure import build_structure
+from freezeviz.explorer._text import shown_rows, text_tree, totals_line
 from freezeviz.train import Trainer
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from freezeviz import nn, optim
-from freezeviz.explore import Explorer, explore
+from freezeviz.explorer import Explorer, explore
 from freezeviz.train import Trainer
-from tests.explore.fake_framework import FakeModel, encoder
+from tests/explorer.fake_framework import FakeModel, encoder
 
 
 def mlp():
