@@ -243,7 +243,10 @@ def is_array(x: Any) -> bool:
     if kind is np.ndarray:
         return True
     # Looked up on the type: a module's own __getattr__ is not asked.
-    return hasattr(kind, "__array_namespace__") and not isinstance(x, np.generic)
+    if hasattr(kind, "__array_namespace__"):
+        return not isinstance(x, np.generic)
+    # CuPy's arrays do not have it (14.2): array_api_compat gives them their namespace.
+    return array_api_compat.is_cupy_array(x)
 
 
 def asarray(x: Any, device: str | None = None) -> Any:

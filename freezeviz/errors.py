@@ -9,7 +9,7 @@
     ├── ShapeError         (ValueError)    arrays whose shapes do not fit
     ├── DataError          (ValueError)    data a trainer cannot use
     ├── WeightsError       (ValueError)    a weights file or tree that does not fit the model
-    ├── AutodiffError      (TypeError)     an operation that cannot be differentiated or would leak a tracer
+    ├── AutodiffError      (TypeError)     an operation without derivative, or a tracer that leaks
     ├── DeviceError        (RuntimeError)  a device that was asked for and is not there
     ├── MissingExtraError  (ImportError)   an optional dependency that is not installed
     └── RunError           (RuntimeError)  a training run that failed or was misused

@@ -1,15 +1,17 @@
 """The contract with other people's notebooks: the blocks of the API page, one namespace, in order.
 
 Left out are the lines of what comes later (fork, compare, replay, saved runs, forecast, doctor,
-policies and schedules, the explicit face) and nothing else.
+policies and schedules, frameworks other than the native one) and nothing else. The block of the
+explicit face is in tests/explicit.
 """
 
 import numpy as np
 import pytest
 
 import freezeviz as fv
+from freezeviz import backend
 
-MODELS = '''
+MODELS = """
 import numpy as np
 import freezeviz as fv
 from freezeviz import nn, optim
@@ -26,9 +28,9 @@ model.unfreeze()
 t = nn.Transformer(dims=32, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, mlp_dims=64)
 t.freeze()
 t.apply_to_modules(lambda name, m: m.unfreeze() if name.endswith("attention") else None)
-'''
+"""
 
-LAYERS = '''
+LAYERS = """
 class Block(nn.Module):                     # users write layers in plain NumPy; works on NumPy and CuPy arrays
     def __init__(self, dim):
         super().__init__()
@@ -44,9 +46,9 @@ x, y = rng.standard_normal((32, 64), dtype=np.float32), rng.integers(0, 10, 32)
 opt = optim.AdamW(learning_rate=1e-3, weight_decay=0.1)
 loss, grads = nn.value_and_grad(model, loss_fn)(x, y)   # gradients of trainable parameters only
 opt.update(model, grads)
-'''
+"""
 
-SELECTING = '''
+SELECTING = """
 import re
 sel = fv.select(t, "encoder.layers.*.linear1.bias")             # glob on paths: * one level, ** any depth
 fv.select(t, re.compile(r"attention\\.\\w+\\.weight$"))            # regex on paths
@@ -55,9 +57,9 @@ fv.select(t, lambda path, value: value.ndim == 1)               # predicate
 sel.paths; len(sel); sel.freeze(); sel.unfreeze()
 sel | linear; linear & sel; linear - sel; ~sel
 fv.freeze(t, "encoder.**"); fv.unfreeze(t, "encoder.layers.1")  # a module's path means all below it; any framework's model
-'''
+"""
 
-TRAINING = '''
+TRAINING = """
 model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
 digits = fv.data.digits(seed=0)                              # scikit-learn's real 8x8 digits: .train, .validation = (x, y)
 trainer = fv.Trainer(model, optim.Adam(1e-3), loss="cross_entropy",
@@ -71,37 +73,40 @@ trainer.freeze("layers.0"); trainer.unfreeze("layers.0")     # between two steps
 trainer.pause(); trainer.resume(); trainer.stop(); trainer.wait()
 trainer.events                                               # every command with its step
 for step in trainer.steps(epochs=1): ...                     # or drive it yourself
-'''
+"""
 
-EXPLORING = '''
+EXPLORING = """
 explorer = fv.explore(trainer)     # or a model: native, torch, keras, mlx, flax
 explorer                           # the widget in a notebook; a static tree where no kernel runs
 c = explorer.controller            # headless
 rows = c.rows(); c.toggle("layers.0"); c.freeze("layers.2"); c.unfreeze("layers.2")
 c.undo(); c.redo(); found = c.search("layers.0")
 print(fv.summary(model))           # text; HTML in a notebook
-'''
+"""
 
-TRUST = '''
+TRUST = """
 fv.freeze(model, "layers.0")
 receipt = fv.receipt(model)        # of what is frozen and held now
 report = receipt.verify()          # report.ok, report.moved: paths, how far, first step seen
-'''
+"""
 
-ARRAYS = '''
+ARRAYS = """
 fv.device()            # 'cpu' or 'gpu'
 fv.use("auto")         # 'cpu' | 'gpu' | 'auto'
 array = np.ones(3)
 fv.to_numpy(array); model.to("cpu")
-'''
+"""
 
 
 @pytest.fixture(scope="module")
 def page():
     """Run the blocks once, in order, in one namespace."""
     namespace = {"__name__": "api_page"}
-    for block in (MODELS, LAYERS, SELECTING, TRAINING, EXPLORING, TRUST, ARRAYS):
-        exec(compile(block, "API.md", "exec"), namespace)
+    # The page chooses a device; the next test file has its own.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "_state", backend._state)
+        for block in (MODELS, LAYERS, SELECTING, TRAINING, EXPLORING, TRUST, ARRAYS):
+            exec(compile(block, "API.md", "exec"), namespace)
     return namespace
 
 
@@ -114,7 +119,11 @@ def test_users_layers_are_written_in_plain_numpy(page):
     assert [path for path, _ in block.named_parameters()] == ["proj.weight", "proj.bias", "gain"]
     x = np.ones((2, 4), np.float32)
     _, grads = page["nn"].value_and_grad(block, lambda x: block(x).sum())(x)
-    assert sorted(path for path, _ in fv.tree_flatten(grads)) == ["gain", "proj.bias", "proj.weight"]
+    assert sorted(path for path, _ in fv.tree_flatten(grads)) == [
+        "gain",
+        "proj.bias",
+        "proj.weight",
+    ]
 
 
 def test_selections_are_sets_of_paths(page):
@@ -157,9 +166,10 @@ def test_arrays_are_somewhere(page):
 
 
 def test_the_public_names_are_there():
-    for name in (
+    names = (
         "KeyPath Trainer data device explore freeze nn optim receipt seed select stop_gradient "
         "summary to_numpy tree_flatten tree_map tree_unflatten unfreeze use"
-    ).split():
+    )
+    for name in names.split(" "):
         assert hasattr(fv, name), name
         assert name in dir(fv)

@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import pkgutil
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +44,8 @@ def test_import_takes_less_than_300_ms_beyond_numpy() -> None:
         "print(time.perf_counter() - start)"
     )
     fresh(code)  # writes the byte code
-    seconds = statistics.median(float(fresh(code)) for _ in range(7))
+    # The smallest: whatever else the machine does can only add to it.
+    seconds = min(float(fresh(code)) for _ in range(7))
     assert seconds < 0.3
 
 

@@ -88,7 +88,7 @@ def test_wheel_holds_every_module_and_nothing_beside_the_package(wheel: Path) ->
     names = files(wheel)
     assert modules <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"freezeviz"}
-    assert [name for name in names if "__pycache__" in name or "checkpoint" in name] == []
+    assert [name for name in names if "__pycache__" in name or ".ipynb_checkpoints" in name] == []
 
 
 def test_installed_wheel_imports_and_reads_its_static_files(site: Path, tmp_path: Path) -> None:
@@ -140,4 +140,4 @@ def test_source_archive_holds_the_project_and_no_leftovers(sdist: Path) -> None:
     # hatchling adds .gitignore, which its own file selection needs
     assert tops <= {path.name for path in ROOT.iterdir()} | {"PKG-INFO"}
     assert not tops & {".git", ".venv", "build", "dist"}
-    assert [name for name in names if "__pycache__" in name or "checkpoint" in name] == []
+    assert [name for name in names if "__pycache__" in name or ".ipynb_checkpoints" in name] == []

@@ -10,11 +10,11 @@ from freezeviz.explorer._structure import STATES, Structure
 from freezeviz.explorer._summary import Summary, summary
 
 __all__ = [
-    "STATES",
     "Change",
     "Controller",
     "Explorer",
     "Row",
+    "STATES",
     "Structure",
     "Summary",
     "explore",

@@ -14,7 +14,6 @@ from freezeviz.train import (
     Validated,
 )
 
-
 # A single batch says little, and the last one of an epoch may hold three samples.
 RECENT_STEPS = 20
 

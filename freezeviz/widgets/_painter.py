@@ -4,15 +4,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from freezeviz.train import History
 from freezeviz.widgets._pace import Pace
 
-if TYPE_CHECKING:
-    from freezeviz.widgets._plot import Plot
-
-# Of the time while a run goes on: about what it loses by being drawn, as they share the interpreter;
+# Of the time while a run goes on: about what it loses by being drawn, as both need the interpreter.
 # tests/benchmarks/bench_plot_overhead.py measures it.
 SHARE, SHORTEST = 0.03, 0.25
 
@@ -47,7 +43,7 @@ class Painter:
 
         self.problem: Exception | None = None
         self.pace = Pace(SHARE, SHORTEST)
-        self._plot: Plot = Plot(history)
+        self._plot = Plot(history)
         self._history = history
         self._done = done
         self._lock = threading.Lock()

@@ -8,7 +8,7 @@ import pytest
 from tests.browser.lab import ARGUMENTS, watched_page
 
 
-# For one file: Playwright keeps an event loop running in this thread, which other tests must not meet.
+# For one file: Playwright keeps an event loop running in this thread, not to be met by other tests.
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api")

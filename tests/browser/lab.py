@@ -1,7 +1,7 @@
 """A JupyterLab of our own on the loopback interface, and a notebook in it, driven by Chromium.
 
-"Idle" on the page is not readiness: a notebook is ready when its context, its session and its kernel
-have said so. Lab is started with its application object exposed, and asked through that.
+"Idle" on the page is not readiness: a notebook is ready when its context, its session and its
+kernel have said so. Lab is started with its application object exposed, and asked through that.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""The ES module in a page of its own: a stub stands in for the widget's model, no Jupyter, no kernel."""
+"""The ES module in a page of its own: a stub is the widget's model, no Jupyter and no kernel."""
 
 import json
 from pathlib import Path
 
 STATIC = Path(__file__).parents[2] / "freezeviz" / "widgets" / "static"
 
-# Records what the view sends, hands traits out the way ipywidgets does (Bytes as DataView), and lets
-# a test play the kernel: `kernel.set({...})`, `kernel.message({...})`, `kernel.comeOrGo()`.
+# Records what the view sends, hands traits out the way ipywidgets does (Bytes as DataView), and
+# lets a test play the kernel: `kernel.set({...})`, `kernel.message({...})`, `kernel.comeOrGo()`.
 _STUB = """
 async ([source, css, traits, width]) => {
   const url = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));

@@ -1,4 +1,4 @@
-"""An explorer in a real JupyterLab: clicks while a model trains, and what happens when things go wrong."""
+"""An explorer in a real JupyterLab: clicks while a model trains, and things that go wrong."""
 
 import json
 
@@ -40,7 +40,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def open_notebook(server, context, request):
-    """Write a notebook of cells, open it, and by default run it; nothing may go wrong on the page."""
+    """Write a notebook of cells, open it, by default run it; nothing may go wrong on the page."""
     opened = []
 
     def open_it(*cells, run=True, name=None):

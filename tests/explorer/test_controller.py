@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from freezeviz import nn
 from freezeviz.errors import FreezevizWarning, ObserverWarning, SelectorError
 from freezeviz.explorer import Change, explore
-from tests/explorer.fake_framework import encoder
+from tests.explorer.fake_framework import encoder
 
 
 def mlp():
@@ -187,7 +187,9 @@ PATHS = ["", "layers.0", "layers.0.norm", "layers.1.attention", "layers.1.attent
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["toggle", "freeze", "hold", "unfreeze"]), st.sampled_from(PATHS)),
+        st.tuples(
+            st.sampled_from(["toggle", "freeze", "hold", "unfreeze"]), st.sampled_from(PATHS)
+        ),
         max_size=12,
     )
 )
@@ -289,9 +291,7 @@ def test_subscribers_hear_of_changes_until_they_leave():
     controller.toggle("layers.0")
     leave()
     controller.toggle("layers.0")
-    assert changes == [
-        Change("state", ("layers.0.weight", "layers.0.bias"), "freeze layers.0")
-    ]
+    assert changes == [Change("state", ("layers.0.weight", "layers.0.bias"), "freeze layers.0")]
 
 
 def test_a_subscriber_that_raises_is_reported_once_and_dropped():

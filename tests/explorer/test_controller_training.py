@@ -1,4 +1,4 @@
-"""Commands while a trainer runs: they wait for the step in hand, none is lost, and undo knows them."""
+"""Commands while a trainer runs: they wait for the step in hand, none is lost, undo knows them."""
 
 import threading
 import time
@@ -194,7 +194,7 @@ def test_a_click_on_the_root_is_everything():
 
 
 def test_a_run_that_fails_leaves_nothing_pending():
-    trainer, gate = make()
+    trainer, _ = make()
     controller = explore(trainer).controller
     failing = threading.Event()
 

@@ -11,7 +11,7 @@ import pytest
 from freezeviz import nn, optim
 from freezeviz.explorer import Explorer, explore
 from freezeviz.train import Trainer
-from tests/explorer.fake_framework import FakeModel, encoder
+from tests.explorer.fake_framework import FakeModel, encoder
 
 
 def mlp():
@@ -126,9 +126,10 @@ def test_a_face_makes_what_a_notebook_shows():
 def test_it_works_where_the_notebook_extra_is_not_installed():
     code = """
 import sys
+ABSENT = ("anywidget", "ipywidgets", "IPython", "matplotlib", "traitlets")
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("anywidget", "ipywidgets", "IPython", "matplotlib", "traitlets"):
+        if name.partition(".")[0] in ABSENT:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 from freezeviz import nn

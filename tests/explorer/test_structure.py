@@ -8,15 +8,13 @@ from freezeviz import nn
 from freezeviz.adapters import LayerInfo, ParameterInfo, adapt
 from freezeviz.explorer import STATES
 from freezeviz.explorer._structure import build_structure
-from tests/explorer.fake_framework import FakeAdapter, encoder
+from tests.explorer.fake_framework import FakeAdapter, encoder
 
 
 def states_of(structure, frozen):
     mask = np.zeros(len(structure), bool)
     mask[[structure.index[path] for path in frozen]] = True
-    return dict(
-        zip(structure.paths, (STATES[s] for s in structure.states(mask)), strict=True)
-    )
+    return dict(zip(structure.paths, (STATES[s] for s in structure.states(mask)), strict=True))
 
 
 def test_rows_are_in_the_order_of_the_tree_with_parameters_first():

@@ -1,4 +1,4 @@
-"""The bridge between a run and its widget, without a browser: what is pushed, from where, and how often."""
+"""The bridge between a run and its widget: what is pushed, from where, and how often."""
 
 import asyncio
 import sys

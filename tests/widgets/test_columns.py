@@ -6,7 +6,7 @@ import numpy as np
 
 from freezeviz.explorer import explore
 from freezeviz.widgets._columns import columns, state_bytes
-from tests/explorer.fake_framework import encoder
+from tests.explorer.fake_framework import encoder
 
 
 def test_every_column_has_a_value_for_every_row_and_is_plain_json():

@@ -1,4 +1,4 @@
-"""What an explorer leaves in a notebook: the widget, and a static copy for pages without a kernel."""
+"""What an explorer leaves in a notebook: the widget, and a copy for pages without a kernel."""
 
 import re
 from pathlib import Path

@@ -199,7 +199,7 @@ export function progressText(run) {
   const parts = [];
   if (run.planned > 0) parts.push(`step ${run.step.toLocaleString("en-US")} of ${run.planned.toLocaleString("en-US")}`);
   else if (run.step > 0) parts.push(`step ${run.step.toLocaleString("en-US")}`);
-  if (run.epochs > 0) parts.push(`epoch ${Math.min(run.epoch + 1, run.epochs)} of ${run.epochs}`);
+  if (run.epochs > 0) parts.push(`epoch ${formatCount(Math.min(run.epoch + 1, run.epochs))} of ${formatCount(run.epochs)}`);
   if (run.status === "running" && run.rate > 0) parts.push(formatRate(run.rate));
   return parts.join(" · ") || "not started";
 }
