@@ -10,6 +10,7 @@ from freezeviz.adapters import ModelAdapter
 from freezeviz.explorer._deeds import Deed
 from freezeviz.explorer._rows import Row, make_rows
 from freezeviz.explorer._structure import Structure, build_structure
+from freezeviz.freezing import Selection
 from freezeviz.paths import is_glob
 
 
@@ -45,16 +46,16 @@ class TreeState:
         with self.lock:
             return bool(self._frozen[rows].all())
 
-    def whole(self, paths: Iterable[str]) -> Any:
-        """The path of the module of which these are all parameters, else the paths as a list."""
+    def selector(self, paths: Iterable[str]) -> Any:
+        """What selects these parameters: if they are all of a module, its path."""
         s = self.structure
-        paths = list(paths)
         rows = sorted(s.index[path] for path in paths)
         above = rows[0]
         while above >= 0 and s.end[above] <= rows[-1]:
             above = int(s.parent[above])
         if above < 0 or s.parameters_below(above) != rows:
-            return paths
+            everything = tuple(s.paths[i] for i in np.flatnonzero(s.is_parameter))
+            return Selection(self.adapter, everything, paths)
         # The highest such module: a lone child has the parameters of its parent.
         while s.parent[above] >= 0 and s.parameters_below(int(s.parent[above])) == rows:
             above = int(s.parent[above])

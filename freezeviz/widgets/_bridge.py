@@ -24,6 +24,7 @@ from freezeviz.train import (
     Finished,
     FreezeChanged,
     Paused,
+    RunStarted,
     StepDone,
     Stopped,
     Validated,
@@ -93,6 +94,7 @@ class Bridge:
 
     def close(self) -> None:
         """Stop listening; a run goes on."""
+        self.controller.is_watched = False
         endings, self._endings = self._endings, []
         for end in endings:
             end()
@@ -113,6 +115,8 @@ class Bridge:
         self._mark_news = self._mark_news or isinstance(event, FreezeChanged)
         if isinstance(event, Finished | Stopped | Failed | Paused):
             self._all_news = True
+        if isinstance(event, RunStarted) and self._painter is not None:
+            self._painter.run_begins()
         if isinstance(event, Failed):
             self._say("error", f"The run failed: {event.message}")
         self._ask(urgent=not lazy)
@@ -327,3 +331,4 @@ class Bridge:
 
         events.register("post_run_cell", after_cell)
         self._endings.append(lambda: events.unregister("post_run_cell", after_cell))
+        self.controller.is_watched = True

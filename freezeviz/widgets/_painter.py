@@ -11,6 +11,7 @@ from freezeviz.widgets._pace import Pace
 # Of the time while a run goes on: about what it loses by being drawn, as both need the interpreter.
 # tests/benchmarks/bench_plot_overhead.py measures it.
 SHARE, SHORTEST = 0.03, 0.25
+FIRST_AFTER = 0.6  # seconds; a curve of three steps says nothing, and the next would have to wait
 
 
 class Painter:
@@ -56,6 +57,11 @@ class Painter:
     def in_time(self, *, eager: bool = False) -> bool:
         """Whether its share of the time is not used up."""
         return self.pace.ready(time.perf_counter(), eager=eager)
+
+    def run_begins(self) -> None:
+        """Let a new curve grow a little before it is drawn."""
+        if not len(self._history):
+            self.pace.next = max(self.pace.next, time.perf_counter() + FIRST_AFTER)
 
     def draw(self, width: int, ratio: float) -> None:
         """Draw now, in this thread; a drawing under way is waited for."""

@@ -29,16 +29,47 @@ ARGUMENTS = [
 ]
 _LOCAL = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:", "about:")
 _STARTUP_SECONDS = 90
+_OPTIONS = {
+    "lab": [
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.news_url=",
+        "--LabApp.extension_manager=readonly",
+    ],
+    "notebook": ["--JupyterNotebookApp.expose_app_in_browser=True"],
+}
+
+# Cells of a small notebook: a trainer, its explorer, a run that lasts.
+SETUP = """
+import numpy as np
+import freezeviz as fv
+from freezeviz import nn, optim
+from freezeviz.train import FreezeChanged
+fv.seed(0)
+rng = np.random.default_rng(0)
+model = nn.Sequential(
+    nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+)
+x = rng.standard_normal((1280, 64), dtype=np.float32)
+y = rng.integers(0, 10, len(x))
+trainer = fv.Trainer(
+    model, optim.Adam(1e-4), data=(x, y), validation=(x[:200], y[:200]), batch_size=64
+)
+changes = lambda: [e for e in trainer.events if isinstance(e, FreezeChanged)]
+"""
+SHOW = "explorer = fv.explore(trainer)\nexplorer"
+START = "trainer.start(epochs=100_000)"
 
 
 class LabServer(AbstractContextManager):
-    """A JupyterLab with its own home, so that no setting of the user takes part.
+    """A JupyterLab (or Notebook) with its own home: no setting of the user takes part.
 
     Its Python, and that of its kernels, is FREEZEVIZ_LAB_PYTHON or the one of the tests.
     """
 
-    def __init__(self, home: Path, root: Path) -> None:
+    def __init__(self, home: Path, root: Path, app: str = "lab") -> None:
         self.root = root
+        self.app = app
         self.log = home / "server.log"
         named = os.environ.get("FREEZEVIZ_LAB_PYTHON")
         with socket.socket() as probe:
@@ -69,7 +100,7 @@ class LabServer(AbstractContextManager):
             named or sys.executable,
             "-m",
             "jupyter",
-            "lab",
+            app,
             "--no-browser",
             "--allow-root",
             "--ServerApp.ip=127.0.0.1",
@@ -79,10 +110,7 @@ class LabServer(AbstractContextManager):
             "--ServerApp.password=",
             f"--ServerApp.root_dir={root}",
             "--ServerApp.disable_check_xsrf=True",
-            "--LabApp.expose_app_in_browser=True",
-            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            "--LabApp.news_url=",
-            "--LabApp.extension_manager=readonly",
+            *_OPTIONS[app],
         ]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
@@ -170,11 +198,12 @@ def _note(page: Any, message: Any) -> None:
 
 
 class LabNotebook:
-    """A notebook open in Lab."""
+    """A notebook open in Lab, or in Notebook 7, which is made of the same parts."""
 
     def __init__(self, page: Any, server: LabServer, name: str) -> None:
         self.page = page
-        page.goto(f"{server.url}/lab/tree/{name}?reset")
+        place = f"lab/tree/{name}?reset" if server.app == "lab" else f"notebooks/{name}"
+        page.goto(f"{server.url}/{place}")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         page.wait_for_function(
             "() => window.jupyterapp?.shell.currentWidget?.sessionContext !== undefined"

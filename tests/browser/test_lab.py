@@ -5,29 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from tests.browser.lab import LabNotebook, LabServer, watched_page, write_notebook
+from tests.browser.lab import (
+    SETUP,
+    SHOW,
+    START,
+    LabNotebook,
+    LabServer,
+    watched_page,
+    write_notebook,
+)
 
 pytestmark = pytest.mark.browser
 
-SETUP = """
-import numpy as np
-import freezeviz as fv
-from freezeviz import nn, optim
-from freezeviz.train import FreezeChanged
-fv.seed(0)
-rng = np.random.default_rng(0)
-model = nn.Sequential(
-    nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
-)
-x = rng.standard_normal((1280, 64), dtype=np.float32)
-y = rng.integers(0, 10, len(x))
-trainer = fv.Trainer(
-    model, optim.Adam(1e-4), data=(x, y), validation=(x[:200], y[:200]), batch_size=64
-)
-changes = lambda: [e for e in trainer.events if isinstance(e, FreezeChanged)]
-"""
-SHOW = "explorer = fv.explore(trainer)\nexplorer"
-START = "trainer.start(epochs=100_000)"
 # Lab logs it for every widget of a notebook that is opened without its kernel.
 MODEL_NOT_FOUND = "widget model not found"
 

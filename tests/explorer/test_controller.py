@@ -1,6 +1,7 @@
 """Commands on a model that nobody trains: applied at once."""
 
 import re
+import time
 import warnings
 
 import pytest
@@ -246,6 +247,30 @@ def test_a_replaced_module_is_noticed_at_the_next_command():
     controller.toggle("layers.2.layers.1")
     assert state(controller, "layers.2.layers.1") == "frozen"
     assert state(controller, "layers.0") == "frozen"
+
+
+def test_one_that_is_watched_looks_only_for_paths_that_it_does_not_know():
+    model = mlp()
+    controller = explore(model).controller
+    controller.is_watched = True
+    model.layers[0].freeze()
+    controller.toggle("layers.4")
+    assert state(controller, "layers.0") == "trainable"
+    model.layers[1] = nn.Sequential(nn.Linear(5, 5))
+    controller.toggle("layers.1.layers.0")
+    assert state(controller, "layers.1") == "frozen"
+    assert state(controller, "layers.0") == "frozen"
+
+
+def test_undo_of_very_many_single_parameters_is_quick():
+    model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(1500)])
+    controller = explore(model).controller
+    controller.toggle("layers.7.bias")
+    controller.toggle("")
+    began = time.perf_counter()
+    controller.undo()
+    assert time.perf_counter() - began < 2.0  # measured: 0.1
+    assert [row.path for row in controller.rows() if row.state == "frozen"] == ["layers.7.bias"]
 
 
 def test_refresh_tells_subscribers_of_a_new_structure():

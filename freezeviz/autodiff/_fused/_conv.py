@@ -7,6 +7,7 @@ from freezeviz.autodiff import _functions as f
 from freezeviz.autodiff import _primitives as p
 from freezeviz.autodiff._count import gemm
 from freezeviz.autodiff._fused._base import Fused
+from freezeviz.autodiff._fused._sums import sum_rows
 from freezeviz.backend import array_namespace
 
 # The convolution is a matrix product with the input's windows ("columns"): for every output
@@ -126,7 +127,7 @@ def _backward(g, needs, residual):
     kernel, per_out = weight_shape[1:3], weight_shape[0] // groups
     dx = dw = db = None
     if needs[2]:
-        db = xp.sum(g, axis=(0, 1, 2))
+        db = sum_rows(xp.reshape(g, (math.prod(g.shape[:3]), groups * per_out)))
     flat_g = xp.reshape(g, (math.prod(g.shape[:3]), groups, per_out))
     flat_g = xp.permute_dims(flat_g, (1, 0, 2))  # (groups, positions, per_out)
     if needs[1]:

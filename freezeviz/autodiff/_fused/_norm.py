@@ -1,10 +1,12 @@
 """Layer normalisation over the last axis, and batch normalisation over all others."""
 
+import math
 from typing import Any
 
 from freezeviz.autodiff import _functions as f
 from freezeviz.autodiff import _primitives as p
 from freezeviz.autodiff._fused._base import Fused
+from freezeviz.autodiff._fused._sums import sum_rows
 from freezeviz.autodiff._grad import stop_gradient
 from freezeviz.autodiff._tracer import raw
 from freezeviz.backend import array_namespace
@@ -19,11 +21,28 @@ def _batch_axes(ndim: int) -> tuple[int, ...]:
     return tuple(range(ndim - 1))
 
 
+def _mean(x: Any, axes: Any) -> Any:
+    """Return the mean over the last axis, or over all others, with the axes kept as ones."""
+    xp = array_namespace(x)
+    if axes == -1:
+        return xp.mean(x, axis=-1, keepdims=True)
+    total = sum_rows(xp.reshape(x, (-1, x.shape[-1])))
+    n = math.prod(x.shape[:-1])
+    return xp.reshape(total / n if n else total * math.nan, (1,) * len(axes) + (x.shape[-1],))
+
+
+def _total(x: Any, lead: tuple[int, ...]) -> Any:
+    """Return the sum over the leading axes."""
+    if not lead:
+        return x
+    return sum_rows(array_namespace(x).reshape(x, (-1, x.shape[-1])))
+
+
 def _normalise(x: Any, axes: Any, eps: float) -> tuple[Any, Any, Any, Any]:
     xp = array_namespace(x)
-    mean = xp.mean(x, axis=axes, keepdims=True)
+    mean = _mean(x, axes)
     h = x - mean
-    var = xp.mean(h * h, axis=axes, keepdims=True)
+    var = _mean(h * h, axes)
     rstd = 1.0 / xp.sqrt(var + eps)
     h *= rstd
     return h, rstd, mean, var
@@ -46,17 +65,16 @@ def _iadd(x: Any, y: Any) -> Any:
 
 def _backward(g, needs, residual):
     h, rstd, weight, axes = residual
-    xp = array_namespace(g)
     lead = _batch_axes(g.ndim)
     dx = dw = db = None
     if needs[1]:
-        dw = xp.sum(g * h, axis=lead) if lead else g * h
+        dw = _total(g * h, lead)
     if needs[2]:
-        db = xp.sum(g, axis=lead) if lead else g
+        db = _total(g, lead)
     if needs[0]:
         u = g if weight is None else g * weight
-        along = xp.mean(u * h, axis=axes, keepdims=True)
-        dx = u - xp.mean(u, axis=axes, keepdims=True)
+        along = _mean(u * h, axes)
+        dx = u - _mean(u, axes)
         dx -= h * along
         dx *= rstd
     return dx, dw, db
