@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 from freezeviz.adapters import adapt
@@ -38,19 +39,22 @@ class Explorer:
         adapter = target.adapter if isinstance(target, Trainer) else adapt(target)
         self.controller = Controller(adapter, self.trainer)
         self.face: Face | None = None
+        self.hint = ""  # a line below what is printed, from whoever gives the face
 
     def __repr__(self) -> str:
         structure, frozen, held, _ = self.controller.masks()
         states = structure.states(frozen)
         rows = shown_rows(structure, states, parameters=False)
         tree = text_tree(structure, states, held, rows, limit=MOST_LINES)
-        return f"{tree}\n{totals_line(structure, frozen)}"
+        lines = [tree, totals_line(structure, frozen), self.hint]
+        return "\n".join(line for line in lines if line)
 
     def html(self, *, limit: int = 500) -> str:
         """The tree as nested lists, escaped: modules, and parameters of those partly frozen."""
         structure, frozen, held, _ = self.controller.masks()
         rows = shown_rows(structure, structure.states(frozen), parameters=False)
-        return html_tree(structure, frozen, held, rows, limit=limit)
+        tree = html_tree(structure, frozen, held, rows, limit=limit)
+        return f"{tree}<p>{escape(self.hint)}</p>" if self.hint else tree
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         self.controller.refresh()

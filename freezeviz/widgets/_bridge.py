@@ -42,7 +42,7 @@ from freezeviz.widgets._widget import ExplorerWidget
 # thread of its own. tests/benchmarks/bench_plot_overhead.py measures what a run loses by it.
 PUSH_SHARE = 0.005
 SHORTEST_PUSH = 0.1
-SHORTEST_NUMBERS = 0.2  # nobody reads faster
+SHORTEST_NUMBERS = 0.25  # nobody reads faster
 NEVER = float("inf")
 
 

@@ -20,14 +20,11 @@ class NotebookFace:
         self.bridge: Bridge | None = None
 
     def __call__(self, explorer: Explorer) -> Any:
-        """Return a MIME bundle with the widget; None where no notebook's kernel runs."""
+        """Return a MIME bundle with the widget; None where none can be shown."""
         if running_kernel() is None:
             return None
-        if find_spec("anywidget") is None:
-            return {
-                "text/plain": f"{explorer!r}\n{INSTALL}",
-                "text/html": f"{explorer.html()}<p>{INSTALL}</p>",
-            }
+        if explorer.hint:
+            return None
         if self.bridge is None or not self.bridge.is_open:
             from freezeviz.widgets._bridge import Bridge
 
@@ -58,6 +55,7 @@ def explore(target: Any) -> Explorer:
     >>> explorer.controller.toggle("layers.0")
     """
     explorer = explore_without_face(target)
+    explorer.hint = "" if find_spec("anywidget") is not None else INSTALL
     if explorer.face is None:
         explorer.face = NotebookFace()
     return explorer

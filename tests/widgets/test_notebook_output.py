@@ -130,4 +130,5 @@ def test_without_the_extra_a_notebook_shows_html_and_says_what_to_install(execut
     data = notebook.cells[1].outputs[-1]["data"]
     assert VIEW not in data
     assert "pip install 'freezeviz[notebook]'" in data["text/plain"]
+    assert "freezeviz[notebook]" in data["text/html"]
     assert "<code>layers.0</code>" in data["text/html"]
