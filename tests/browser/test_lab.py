@@ -123,7 +123,7 @@ def test_of_a_hundred_rapid_clicks_none_is_lost(open_notebook):
 
 
 def test_a_click_takes_effect_within_a_tenth_of_a_second(open_notebook):
-    """At twenty clicks a second, twice as many as a person makes, so that none waits for another."""
+    """At twenty clicks a second, twice as many as a person makes: none waits for another."""
     lab = open_notebook(SETUP, SHOW, START)
     lab.until("trainer.step > 200")
     latency = click_a_hundred_times(lab, pause=40)
@@ -297,6 +297,27 @@ def test_a_saved_notebook_shows_picture_and_tree_without_a_kernel(open_notebook,
         others = [p for p in reader.page.problems if MODEL_NOT_FOUND not in p]
         assert others == []
         reader.page.problems.clear()
+
+
+def test_a_widget_saved_with_its_state_comes_back_as_a_picture_that_says_so(open_notebook):
+    switch = """() => window.jupyterapp.commands.execute(
+      "@jupyter-widgets/jupyterlab-manager:saveWidgetState")"""
+    name = "with_state.ipynb"
+    lab = open_notebook(SETUP, SHOW, "trainer.fit(5, progress=False)", name=name)
+    lab.row("layers.0").click()
+    lab.until("len(changes()) == 1")
+    lab.page.wait_for_function("() => document.querySelector('.fz-plot img').naturalWidth > 0")
+    lab.page.evaluate(switch)
+    lab.save()
+    lab.page.evaluate(switch)
+    lab.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    again = open_notebook(name=name, run=False)
+    again.page.wait_for_selector('.fz-row[data-path="layers.0"][data-state="frozen"]')
+    again.page.wait_for_function("() => document.querySelector('.fz-plot img').naturalWidth > 0")
+    silent = again.page.locator('[data-banner="silent"]')
+    silent.wait_for()
+    assert "run the cell again" in silent.text_content()
+    again.screenshot("lab_with_state")
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])

@@ -14,13 +14,28 @@ function tree(nodes, counts = {}) {
     return parent;
   });
   return js.buildTree({
-    version: 1, labels: nodes.map((n) => n[1]), parents, kinds: ["K"], kind_of: nodes.map(() => 0),
-    details: [""], detail_of: nodes.map(() => 0), counts: nodes.map((_, i) => counts[i] ?? 0),
-    flags: nodes.map((n) => n[2] ?? 0), aliases: {},
+    version: 1,
+    labels: nodes.map((n) => n[1]),
+    parents,
+    kinds: ["K"],
+    kind_of: nodes.map(() => 0),
+    details: [""],
+    detail_of: nodes.map(() => 0),
+    counts: nodes.map((_, i) => counts[i] ?? 0),
+    flags: nodes.map((n) => n[2] ?? 0),
+    aliases: {},
   });
 }
 
-const small = tree([[0, "net"], [1, "a"], [2, "w", 1], [2, "b", 1], [1, "c"], [1, "d"], [2, "w", 1]]);
+const small = tree([
+  [0, "net"],
+  [1, "a"],
+  [2, "w", 1],
+  [2, "b", 1],
+  [1, "c"],
+  [1, "d"],
+  [2, "w", 1],
+]);
 
 test("a tree knows levels, subtrees and places among siblings", () => {
   assert.deepEqual([...small.level], [0, 1, 2, 2, 1, 1, 2]);
@@ -56,7 +71,12 @@ test("at first few rows show", () => {
 });
 
 test("a lone row that holds all the others is opened with them", () => {
-  const deep = tree([[0, "net"], [1, "body"], [2, "a"], [2, "b"]]);
+  const deep = tree([
+    [0, "net"],
+    [1, "body"],
+    [2, "a"],
+    [2, "b"],
+  ]);
   assert.deepEqual(js.visibleRows(deep, js.initiallyOpen(deep, 24)), [0, 1, 2, 3]);
 });
 
@@ -68,7 +88,14 @@ test("the window has what is in sight and a little more", () => {
 });
 
 test("totals count parameters, not modules", () => {
-  const counted = tree([[0, "net"], [1, "w", 1], [1, "b", 1]], { 0: 12, 1: 10, 2: 2 });
+  const counted = tree(
+    [
+      [0, "net"],
+      [1, "w", 1],
+      [1, "b", 1],
+    ],
+    { 0: 12, 1: 10, 2: 2 },
+  );
   assert.deepEqual(js.totals(counted, Uint8Array.from([2, 1, 0])), { trainable: 2, frozen: 10 });
 });
 
@@ -120,8 +147,14 @@ test("numbers read well", () => {
 test("the line under the bar tells what is known", () => {
   const run = { status: "running", step: 1204, planned: 3000, epoch: 4, epochs: 10, rate: 812.4 };
   assert.equal(js.progressText(run), "step 1,204 of 3,000 · epoch 5 of 10 · 812 steps/s");
-  assert.equal(js.progressText({ ...run, status: "finished", step: 3000, epoch: 10 }), "step 3,000 of 3,000 · epoch 10 of 10");
-  assert.equal(js.progressText({ status: "idle", step: 0, planned: 0, epoch: 0, epochs: 0, rate: 0 }), "not started");
+  assert.equal(
+    js.progressText({ ...run, status: "finished", step: 3000, epoch: 10 }),
+    "step 3,000 of 3,000 · epoch 10 of 10",
+  );
+  assert.equal(
+    js.progressText({ status: "idle", step: 0, planned: 0, epoch: 0, epochs: 0, rate: 0 }),
+    "not started",
+  );
 });
 
 test("buttons work where they make sense", () => {

@@ -67,7 +67,14 @@ export function buildTree(columns) {
     if (p >= 0) end[p] = Math.max(end[p], end[i]);
   }
   return {
-    n, version: columns.version, labels: columns.labels, parent, end, level, position, siblings,
+    n,
+    version: columns.version,
+    labels: columns.labels,
+    parent,
+    end,
+    level,
+    position,
+    siblings,
     kind: (i) => columns.kinds[columns.kind_of[i]] ?? "",
     detail: (i) => columns.details[columns.detail_of[i]] ?? "",
     counts: Float64Array.from(columns.counts),
@@ -106,7 +113,10 @@ export function initiallyOpen(tree, few) {
       if (tree.level[i] !== depth || !hasChildren(tree, i)) continue;
       let modulesBelow = false;
       for (let k = i + 1; k < tree.end[i] && !modulesBelow; k = tree.end[k]) modulesBelow = isModule(k);
-      if (depth === 0 || modulesBelow) { next[i] = 1; grew = true; }
+      if (depth === 0 || modulesBelow) {
+        next[i] = 1;
+        grew = true;
+      }
     }
     if (!grew || (depth > 0 && visibleRows(tree, next).length > few)) return open;
     open.set(next);
@@ -139,12 +149,18 @@ export function keyAction(key, tree, open, rows, focus, page) {
   const at = rows.indexOf(focus);
   const clamp = (/** @type {number} */ k) => ({ focus: rows[Math.max(0, Math.min(rows.length - 1, k))] });
   switch (key) {
-    case "ArrowDown": return clamp(at + 1);
-    case "ArrowUp": return clamp(at - 1);
-    case "PageDown": return clamp(at + page);
-    case "PageUp": return clamp(at - page);
-    case "Home": return clamp(0);
-    case "End": return clamp(rows.length - 1);
+    case "ArrowDown":
+      return clamp(at + 1);
+    case "ArrowUp":
+      return clamp(at - 1);
+    case "PageDown":
+      return clamp(at + page);
+    case "PageUp":
+      return clamp(at - page);
+    case "Home":
+      return clamp(0);
+    case "End":
+      return clamp(rows.length - 1);
     case "ArrowRight":
       if (!hasChildren(tree, focus)) return { focus };
       return open[focus] ? { focus: focus + 1 } : { open: focus };
@@ -152,8 +168,10 @@ export function keyAction(key, tree, open, rows, focus, page) {
       if (open[focus] && hasChildren(tree, focus)) return { close: focus };
       return { focus: tree.parent[focus] >= 0 ? tree.parent[focus] : focus };
     case "Enter":
-    case " ": return { toggle: focus };
-    default: return null;
+    case " ":
+      return { toggle: focus };
+    default:
+      return null;
   }
 }
 
@@ -185,7 +203,9 @@ export function formatLoss(value) {
 
 /** 0.9612 -> "96.1 %", with a space that does not break. @param {number | null} value */
 export function formatShare(value) {
-  return value === null || value === undefined || !Number.isFinite(value) ? "–" : `${(100 * value).toFixed(1)}\u00a0%`;
+  return value === null || value === undefined || !Number.isFinite(value)
+    ? "–"
+    : `${(100 * value).toFixed(1)}\u00a0%`;
 }
 
 /** Steps a second. @param {number} rate */
@@ -197,9 +217,11 @@ export function formatRate(rate) {
 /** The line under the progress bar. @param {Run} run */
 export function progressText(run) {
   const parts = [];
-  if (run.planned > 0) parts.push(`step ${run.step.toLocaleString("en-US")} of ${run.planned.toLocaleString("en-US")}`);
+  if (run.planned > 0)
+    parts.push(`step ${run.step.toLocaleString("en-US")} of ${run.planned.toLocaleString("en-US")}`);
   else if (run.step > 0) parts.push(`step ${run.step.toLocaleString("en-US")}`);
-  if (run.epochs > 0) parts.push(`epoch ${formatCount(Math.min(run.epoch + 1, run.epochs))} of ${formatCount(run.epochs)}`);
+  if (run.epochs > 0)
+    parts.push(`epoch ${formatCount(Math.min(run.epoch + 1, run.epochs))} of ${formatCount(run.epochs)}`);
   if (run.status === "running" && run.rate > 0) parts.push(formatRate(run.rate));
   return parts.join(" · ") || "not started";
 }
@@ -236,7 +258,9 @@ function setAttribute(element, name, value) {
 
 /** A button that sends an action. @param {string} action @param {string} label @param {string} [title] */
 function button(action, label, title) {
-  const element = /** @type {HTMLButtonElement} */ (make("button", "fz-button", label, { type: "button", "data-action": action }));
+  const element = /** @type {HTMLButtonElement} */ (
+    make("button", "fz-button", label, { type: "button", "data-action": action })
+  );
   if (title) element.title = title;
   return element;
 }
@@ -247,19 +271,40 @@ class TreeGrid {
   /** @param {(id: number) => void} onToggle */
   constructor(onToggle) {
     this.onToggle = onToggle;
-    /** @type {Tree} */ this.tree = buildTree({ version: -1, labels: [], parents: [], kinds: [], kind_of: [], details: [], detail_of: [], counts: [], flags: [], aliases: {} });
+    /** @type {Tree} */ this.tree = buildTree({
+      version: -1,
+      labels: [],
+      parents: [],
+      kinds: [],
+      kind_of: [],
+      details: [],
+      detail_of: [],
+      counts: [],
+      flags: [],
+      aliases: {},
+    });
     /** @type {Uint8Array} */ this.state = new Uint8Array(0);
     this.open = new Uint8Array(0);
     /** @type {number[]} */ this.rows = [];
     this.focus = 0;
     /** @type {Map<number, HTMLElement>} */ this.drawn = new Map();
-    /** Clicks of this view that the kernel has not answered: row -> time. @type {Map<number, number>} */ this.waiting = new Map();
+    /** Clicks of this view that the kernel has not answered: row -> time. @type {Map<number, number>} */ this.waiting =
+      new Map();
     this.frozenBefore = new Float64Array(1);
     this.countBefore = new Float64Array(1);
 
-    this.element = make("div", "fz-tree", undefined, { role: "treegrid", "aria-label": "Model", "aria-colcount": "4" });
+    this.element = make("div", "fz-tree", undefined, {
+      role: "treegrid",
+      "aria-label": "Model",
+      "aria-colcount": "4",
+    });
     const head = make("div", "fz-head", undefined, { role: "row", "aria-rowindex": "1" });
-    for (const [cls, title] of [["fz-name", "Name"], ["fz-kind", "Type"], ["fz-count", "Params"], ["fz-state", "State"]])
+    for (const [cls, title] of [
+      ["fz-name", "Name"],
+      ["fz-kind", "Type"],
+      ["fz-count", "Params"],
+      ["fz-state", "State"],
+    ])
       head.append(make("span", cls, title, { role: "columnheader" }));
     this.body = make("div", "fz-body", undefined, { role: "rowgroup" });
     this.empty = make("div", "fz-empty", "This model has no layers.");
@@ -386,8 +431,13 @@ class TreeGrid {
   makeRow(i) {
     const tree = this.tree;
     const row = make("div", "fz-row", undefined, {
-      role: "row", "data-id": String(i), "data-path": pathOf(tree, i), "aria-level": String(tree.level[i] + 1),
-      "aria-posinset": String(tree.position[i]), "aria-setsize": String(tree.siblings[i]), tabindex: i === this.focus ? "0" : "-1",
+      role: "row",
+      "data-id": String(i),
+      "data-path": pathOf(tree, i),
+      "aria-level": String(tree.level[i] + 1),
+      "aria-posinset": String(tree.position[i]),
+      "aria-setsize": String(tree.siblings[i]),
+      tabindex: i === this.focus ? "0" : "-1",
     });
     row.style.setProperty("--fz-level", String(Math.min(tree.level[i], 12)));
     if (tree.flags[i] & FLAG_PARAMETER) row.classList.add("fz-parameter");
@@ -401,17 +451,29 @@ class TreeGrid {
     const aliases = tree.aliases[String(i)];
     if (aliases) name.append(make("span", "fz-badge", "shared", { title: `Also ${aliases}` }));
     if (tree.flags[i] & FLAG_BUFFERS)
-      name.append(make("span", "fz-badge", "buffers", { title: "Has buffers (running statistics): freezing does not stop them, hold does" }));
+      name.append(
+        make("span", "fz-badge", "buffers", {
+          title: "Has buffers (running statistics): freezing does not stop them, hold does",
+        }),
+      );
     const kind = make("span", "fz-kind", undefined, { role: "gridcell" });
     kind.append(make("span", "fz-type", tree.kind(i)), make("span", "fz-detail", tree.detail(i)));
-    const count = make("span", "fz-count", tree.counts[i] ? formatCount(tree.counts[i]) : "", { role: "gridcell" });
+    const count = make("span", "fz-count", tree.counts[i] ? formatCount(tree.counts[i]) : "", {
+      role: "gridcell",
+    });
     if (tree.counts[i]) count.title = `${tree.counts[i].toLocaleString("en-US")} parameters`;
     const cell = make("span", "fz-state", undefined, { role: "gridcell" });
     const chip = make("span", "fz-chip", undefined, { role: "checkbox", tabindex: "-1" });
     chip.append(make("span", "fz-icon", undefined, { "aria-hidden": "true" }), make("span", "fz-word"));
     cell.append(chip);
     row.append(name, kind, count, cell);
-    name.title = [pathOf(tree, i) || tree.labels[i], [tree.kind(i), tree.detail(i)].filter(Boolean).join(" "), aliases && `also ${aliases}`].filter(Boolean).join("\n");
+    name.title = [
+      pathOf(tree, i) || tree.labels[i],
+      [tree.kind(i), tree.detail(i)].filter(Boolean).join(" "),
+      aliases && `also ${aliases}`,
+    ]
+      .filter(Boolean)
+      .join("\n");
     this.paint(i, row);
     return row;
   }
@@ -434,7 +496,13 @@ class TreeGrid {
     const held = (byte & BIT_HELD) !== 0;
     const text = state === "none" ? "—" : shown ? "pending" : held ? "held" : state;
     setText(word, text);
-    setAttribute(chip, "aria-label", state === "none" ? "no parameters" : `${held ? "frozen and held" : state}${pending ? ", change pending" : ""}`);
+    setAttribute(
+      chip,
+      "aria-label",
+      state === "none"
+        ? "no parameters"
+        : `${held ? "frozen and held" : state}${pending ? ", change pending" : ""}`,
+    );
     let hint = "No parameters: nothing to freeze";
     if (state !== "none") {
       const inside = this.countBefore[this.tree.end[i]] - this.countBefore[i];
@@ -475,7 +543,8 @@ class TreeGrid {
     const head = /** @type {HTMLElement} */ (this.element.firstElementChild).offsetHeight;
     const room = this.element.clientHeight - head;
     if (top < this.element.scrollTop) this.element.scrollTop = top;
-    else if (top + ROW_HEIGHT > this.element.scrollTop + room) this.element.scrollTop = top + ROW_HEIGHT - room;
+    else if (top + ROW_HEIGHT > this.element.scrollTop + room)
+      this.element.scrollTop = top + ROW_HEIGHT - room;
     this.draw();
   }
 
@@ -520,7 +589,15 @@ class Dashboard {
     const controls = make("div", "fz-controls");
     this.start = button("start", "Start", "Train in the background");
     this.start.classList.add("fz-primary");
-    this.epochs = /** @type {HTMLInputElement} */ (make("input", "fz-epochs", undefined, { type: "number", min: "1", max: "1000000", step: "1", value: "10" }));
+    this.epochs = /** @type {HTMLInputElement} */ (
+      make("input", "fz-epochs", undefined, {
+        type: "number",
+        min: "1",
+        max: "1000000",
+        step: "1",
+        value: "10",
+      })
+    );
     const label = make("label", "fz-field");
     label.append(this.epochs, make("span", "", "epochs"));
     this.pause = button("pause", "Pause", "Stand still after the step in hand");
@@ -530,13 +607,20 @@ class Dashboard {
     controls.append(this.start, label, this.pause, this.stop, this.status);
 
     const progress = make("div", "fz-progress");
-    this.bar = /** @type {HTMLProgressElement} */ (make("progress", "", undefined, { "aria-label": "Progress of the run" }));
+    this.bar = /** @type {HTMLProgressElement} */ (
+      make("progress", "", undefined, { "aria-label": "Progress of the run" })
+    );
     this.line = make("span", "fz-line");
     progress.append(this.bar, this.line);
 
     this.metrics = make("dl", "fz-metrics");
     /** @type {Record<string, Element>} */ this.values = {};
-    for (const [key, title] of [["loss", "Loss"], ["validation_loss", "Val. loss"], ["accuracy", "Accuracy"], ["validation_accuracy", "Val. accuracy"]]) {
+    for (const [key, title] of [
+      ["loss", "Loss"],
+      ["validation_loss", "Val. loss"],
+      ["accuracy", "Accuracy"],
+      ["validation_accuracy", "Val. accuracy"],
+    ]) {
       const group = make("div", "fz-metric");
       const value = make("dd", "", "–", { "data-metric": key });
       if (!key.startsWith("validation")) group.title = "Mean of the last 20 training steps";
@@ -630,7 +714,8 @@ class View {
     this.dead = false;
     this.width = 0; // of the picture, as the kernel knows it
     /** @type {ReturnType<typeof setTimeout> | undefined} */ this.resizing = undefined;
-    /** Unanswered messages: seq -> {time, rows}. @type {Map<number, {time: number, rows: number[]}>} */ this.sent = new Map();
+    /** Unanswered messages: seq -> {time, rows}. @type {Map<number, {time: number, rows: number[]}>} */ this.sent =
+      new Map();
     /** Clicks that are not sent yet. @type {{id: number, path: string, t: number}[]} */ this.clicks = [];
     /** @type {ReturnType<typeof setTimeout> | undefined} */ this.collecting = undefined;
     this.root = make("div", "freezeviz freezeviz-live");
@@ -645,8 +730,16 @@ class View {
     this.redo = button("redo", "Redo");
     this.freeze = button("freeze_all", "Freeze all");
     this.unfreeze = button("unfreeze_all", "Unfreeze all");
-    const group = (/** @type {Element[]} */ ...buttons) => { const g = make("span", "fz-group"); g.append(...buttons); return g; };
-    tools.append(group(button("expand", "Expand all"), button("collapse", "Collapse all")), group(this.undo, this.redo), group(this.freeze, this.unfreeze));
+    const group = (/** @type {Element[]} */ ...buttons) => {
+      const g = make("span", "fz-group");
+      g.append(...buttons);
+      return g;
+    };
+    tools.append(
+      group(button("expand", "Expand all"), button("collapse", "Collapse all")),
+      group(this.undo, this.redo),
+      group(this.freeze, this.unfreeze),
+    );
     const foot = make("div", "fz-foot");
     this.share = make("span", "fz-share", undefined, { "aria-hidden": "true" });
     this.share.append(make("span", ""));
@@ -709,7 +802,9 @@ class View {
   readTree() {
     const columns = this.model.get("tree");
     if (columns.version !== this.tree.tree.version) {
-      this.sent.forEach((message) => { message.rows = []; });
+      this.sent.forEach((message) => {
+        message.rows = [];
+      });
       this.tree.setTree(buildTree(columns));
     }
     this.readState();
@@ -721,7 +816,10 @@ class View {
     const all = trainable + frozen;
     const share = all ? frozen / all : 0;
     /** @type {HTMLElement} */ (this.share.firstElementChild).style.width = `${100 * share}%`;
-    setText(this.counts, `${formatCount(trainable)} trainable · ${formatCount(frozen)} frozen${all ? ` (${formatShare(share)})` : ""}`);
+    setText(
+      this.counts,
+      `${formatCount(trainable)} trainable · ${formatCount(frozen)} frozen${all ? ` (${formatShare(share)})` : ""}`,
+    );
     this.usable();
   }
 
@@ -739,9 +837,20 @@ class View {
     const run = /** @type {Run | null} */ (this.model.get("run"));
     if (!run || !this.dashboard) return;
     this.dashboard.setRun(run, !this.dead);
-    this.banner("error", run.error ? "The run failed" : null, run.error ? `${run.error}\nModel, history and events are kept; trainer.wait() raises the error with its traceback.` : "");
+    this.banner(
+      "error",
+      run.error ? "The run failed" : null,
+      run.error
+        ? `${run.error}\nModel, history and events are kept; trainer.wait() raises the error with its traceback.`
+        : "",
+    );
     const active = enabledActions(run.status).stop;
-    this.banner("nan", run.not_finite ? "The loss is not finite" : null, run.not_finite ?? "", active ? button("stop", "Stop the run") : null);
+    this.banner(
+      "nan",
+      run.not_finite ? "The loss is not finite" : null,
+      run.not_finite ?? "",
+      active ? button("stop", "Stop the run") : null,
+    );
   }
 
   readPlot() {
@@ -778,7 +887,11 @@ class View {
     for (const id of [...this.tree.waiting.keys()]) this.tree.answered(id);
     this.root.classList.toggle("fz-dead", dead);
     setAttribute(this.tree.element, "aria-disabled", dead ? "true" : null);
-    this.banner("gone", dead ? "The kernel behind this view is gone" : null, "What you see is the last state it sent. Run the cell again to connect.");
+    this.banner(
+      "gone",
+      dead ? "The kernel behind this view is gone" : null,
+      "What you see is the last state it sent. Run the cell again to connect.",
+    );
     this.banner("silent", null, "");
     this.readInfo();
     this.readRun();
@@ -811,7 +924,11 @@ class View {
     this.collecting = undefined;
     if (this.dead || !this.clicks.length) return;
     const clicks = this.clicks.splice(0);
-    this.post("toggle", { clicks }, clicks.map((click) => click.id));
+    this.post(
+      "toggle",
+      { clicks },
+      clicks.map((click) => click.id),
+    );
     this.collecting = setTimeout(() => this.sendClicks(), TOGETHER_MS);
   }
 
@@ -821,7 +938,10 @@ class View {
     const tree = this.tree.tree;
     if ((this.tree.state[id] & 3) === 3) {
       const kind = tree.kind(id);
-      this.setNote(`${pathOf(tree, id) || "The model"}${kind ? ` (${kind})` : ""} has no parameters: nothing to freeze.`, "info");
+      this.setNote(
+        `${pathOf(tree, id) || "The model"}${kind ? ` (${kind})` : ""} has no parameters: nothing to freeze.`,
+        "info",
+      );
       return;
     }
     this.tree.wait(id);
@@ -866,14 +986,22 @@ class View {
 
   /** @param {MouseEvent} event */
   clicked(event) {
-    const target = /** @type {HTMLButtonElement | null} */ (/** @type {Element} */ (event.target).closest("button[data-action]"));
+    const target = /** @type {HTMLButtonElement | null} */ (
+      /** @type {Element} */ (event.target).closest("button[data-action]")
+    );
     if (target && !target.disabled) this.act(target.getAttribute("data-action") ?? "");
   }
 
   /** @param {KeyboardEvent} event */
   key(event) {
     const target = event.composedPath()[0];
-    if (!(target instanceof Element) || !this.root.contains(target) || event.key === "Tab" || event.key === "Escape") return;
+    if (
+      !(target instanceof Element) ||
+      !this.root.contains(target) ||
+      event.key === "Tab" ||
+      event.key === "Escape"
+    )
+      return;
     const inTree = this.tree.body.contains(target);
     if (event.ctrlKey || event.metaKey) {
       const key = event.key.toLowerCase();
@@ -897,8 +1025,11 @@ class View {
   watch() {
     const oldest = this.sent.values().next().value;
     const silent = !this.dead && oldest !== undefined && performance.now() - oldest.time > SILENT_AFTER_MS;
-    this.banner("silent", silent ? "No answer from the kernel yet" : null,
-      "A running cell keeps it busy: what you clicked is applied when it is free. If the kernel was restarted, run the cell again.");
+    this.banner(
+      "silent",
+      silent ? "No answer from the kernel yet" : null,
+      "A running cell keeps it busy: what you clicked is applied when it is free. If the kernel was restarted, run the cell again.",
+    );
   }
 
   usable() {
@@ -927,7 +1058,11 @@ class View {
     const key = `${title}\n${text}\n${action ? 1 : 0}`;
     if (box?.getAttribute("data-key") === key) return;
     box?.remove();
-    box = make("div", "fz-banner", undefined, { "data-banner": name, "data-key": key, role: name === "error" || name === "gone" ? "alert" : "status" });
+    box = make("div", "fz-banner", undefined, {
+      "data-banner": name,
+      "data-key": key,
+      role: name === "error" || name === "gone" ? "alert" : "status",
+    });
     const words = make("div", "fz-words");
     words.append(make("strong", "", title), make("span", "fz-text", text));
     box.append(words);
