@@ -132,10 +132,8 @@ class LabServer(AbstractContextManager):
             time.sleep(0.2)
         raise RuntimeError(f"JupyterLab did not come up:\n{self.log.read_text()[-3000:]}")
 
-    def stop(self) -> None:
-        """End the kernels, then the server: our own process, by its id."""
-        if self._process.poll() is not None:
-            return
+    def end_kernels(self) -> None:
+        """End all kernels: a model that goes on training would slow down the next test."""
         with suppress(OSError):
             with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=5) as answer:
                 kernels = json.load(answer)
@@ -144,6 +142,12 @@ class LabServer(AbstractContextManager):
                     f"{self.url}/api/kernels/{kernel['id']}", method="DELETE"
                 )
                 urllib.request.urlopen(request, timeout=10).close()
+
+    def stop(self) -> None:
+        """End the kernels, then the server: our own process, by its id."""
+        if self._process.poll() is not None:
+            return
+        self.end_kernels()
         self._process.terminate()
         try:
             self._process.wait(15)

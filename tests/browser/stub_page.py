@@ -8,7 +8,7 @@ STATIC = Path(__file__).parents[2] / "freezeviz" / "widgets" / "static"
 # Records what the view sends, hands traits out the way ipywidgets does (Bytes as DataView), and
 # lets a test play the kernel: `kernel.set({...})`, `kernel.message({...})`, `kernel.comeOrGo()`.
 _STUB = """
-async ([source, css, traits, width]) => {
+async ([source, css, traits, width, connected]) => {
   const url = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
   const module = await import(url);
   window.module = module;
@@ -41,6 +41,7 @@ async ([source, css, traits, width]) => {
   };
   const host = document.createElement("div");
   if (width) host.style.width = `${width}px`;
+  if (!connected) host.classList.add("jupyter-widgets-disconnected");
   document.body.replaceChildren(host);
   window.host = host;
   const t = performance.now();
@@ -149,7 +150,18 @@ def default_state(nodes):
     return [0 if node[4] else 3 for node in nodes]
 
 
-def mount(page, nodes, *, run=None, state=None, plot=b"", width=None, version=1, info=None):
+def mount(
+    page,
+    nodes,
+    *,
+    run=None,
+    state=None,
+    plot=b"",
+    width=None,
+    version=1,
+    info=None,
+    connected=True,
+):
     """Show the widget in `page`; return milliseconds until it stood and until it was painted."""
     traits = {
         "tree": columns(nodes, version),
@@ -160,7 +172,8 @@ def mount(page, nodes, *, run=None, state=None, plot=b"", width=None, version=1,
         "plot_alt": "Loss plot",
     }
     css = (STATIC / "explorer.css").read_text()
-    return page.evaluate(_STUB, [(STATIC / "explorer.js").read_text(), css, traits, width])
+    script = (STATIC / "explorer.js").read_text()
+    return page.evaluate(_STUB, [script, css, traits, width, connected])
 
 
 def kernel_set(page, **traits):

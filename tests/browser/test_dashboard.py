@@ -169,6 +169,12 @@ def test_a_kernel_that_is_gone_is_told_and_nothing_can_be_pressed(page):
     assert page.locator(".fz-row").count() == 12
 
 
+def test_a_saved_view_without_a_connection_says_so_from_the_beginning(page):
+    mount(page, mlp(), run=RUNNING, connected=False)
+    assert "Run the cell again" in banner(page, "gone").text_content()
+    assert sent(page) == []
+
+
 def test_a_kernel_that_comes_back_is_asked_and_believed_when_it_answers(page):
     mount(page, mlp(), run=RUNNING)
     page.evaluate("() => { window.kernel.comeOrGo(); window.kernel.comeOrGo(); }")

@@ -37,7 +37,7 @@ def test_the_tutorial_runs_and_its_tree_takes_clicks_while_training(lab):
 
     tree = page.locator(".freezeviz-live [role=treegrid]")
     tree.scroll_into_view_if_needed()
-    page.get_by_role("spinbutton").first.fill("400")
+    page.get_by_role("spinbutton").first.fill("100000")
     page.get_by_role("button", name="Start").first.click()
     lab.until("trainer.status == 'running'")
 

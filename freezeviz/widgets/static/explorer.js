@@ -777,6 +777,8 @@ class View {
     this.readInfo();
     this.readRun();
     this.readPlot();
+    // A view of a saved state has no connection from the beginning; the manager marks it.
+    if (el.classList.contains("jupyter-widgets-disconnected")) this.setDead(true);
     this.send("hello", this.size());
     if (this.dashboard) {
       // The picture is drawn for the room it has: text in a scaled one is too small or blurred.
