@@ -1,5 +1,6 @@
 """What every test runs under: strict numerics, fixed seeds, no display, perhaps a Chromium."""
 
+import logging
 import os
 import shutil
 import sys
@@ -56,6 +57,19 @@ def _same_randomness() -> None:
 def _same_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that calls `fv.use` chooses for itself only."""
     monkeypatch.setattr(backend, "_state", backend._state)
+
+
+@pytest.fixture(autouse=True)
+def _log_is_heard() -> Iterator[None]:
+    """Our log reaches `caplog` whatever a library that ran before has configured for the process."""
+    log = logging.getLogger("freezeviz")
+    before = log.disabled, log.propagate, log.level
+    logging.disable(logging.NOTSET)
+    log.disabled, log.propagate = False, True
+    log.setLevel(logging.INFO)
+    yield
+    log.disabled, log.propagate = before[:2]
+    log.setLevel(before[2])
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 
 import freezeviz as fv
 from freezeviz import nn
-from freezeviz.adapters import LayerInfo, ParameterInfo, adapt, register
+from freezeviz.adapters import LayerInfo, ParameterInfo, _registry, adapt, register
 
 
 class Plain(dict):
@@ -43,6 +43,12 @@ class PlainAdapter:
 
     def read(self, path):
         return np.array(self.model[path])
+
+
+@pytest.fixture(autouse=True)
+def _built_in_only(monkeypatch):
+    """Other tests register frameworks of their own for the whole process."""
+    monkeypatch.setattr(_registry, "_registered", _registry._registered[:1])
 
 
 @pytest.fixture

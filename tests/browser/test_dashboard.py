@@ -187,9 +187,14 @@ def test_a_kernel_that_comes_back_is_asked_and_believed_when_it_answers(page):
 
 def test_a_connection_that_breaks_while_sending_is_noticed(page):
     mount(page, mlp(), run=RUNNING)
-    page.evaluate("() => { window.sent = {push() { throw new Error('closed'); }}; }")
-    page.locator('.fz-row[data-path="layers.0"]').click()
+    page.evaluate(
+        """() => {
+          window.sent = {push() { throw new Error("closed"); }};
+          document.querySelector('[data-path="layers.0"]').click();
+        }"""
+    )
     assert banner(page, "gone").count() == 1
+    assert page.locator('[aria-busy="true"]').count() == 0
 
 
 def test_a_kernel_that_does_not_answer_is_told_and_forgiven(page):
