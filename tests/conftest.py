@@ -61,7 +61,7 @@ def _same_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _log_is_heard() -> Iterator[None]:
-    """Our log reaches `caplog` whatever a library that ran before has configured for the process."""
+    """Our log reaches `caplog`, whatever a library before has configured for the process."""
     log = logging.getLogger("freezeviz")
     before = log.disabled, log.propagate, log.level
     logging.disable(logging.NOTSET)
