@@ -10,7 +10,7 @@ from freezeviz.widgets._pace import Pace
 
 # Of the time while a run goes on: about what it loses by being drawn, as both need the interpreter.
 # tests/benchmarks/bench_plot_overhead.py measures it.
-SHARE, SHORTEST = 0.025, 0.25
+SHARE, SHORTEST = 0.02, 0.25
 FIRST_AFTER = 0.6  # seconds; a curve of three steps says nothing, and the next would have to wait
 
 
