@@ -13,9 +13,10 @@ def interrupt_calls(first: Callable[[], None]) -> Iterator[None]:
     Only the main thread gets interrupts; in any other this does nothing. The former handler comes
     back when the block ends.
     """
-    # None: somebody outside Python handles the signal, and could not be put back.
+    # None: somebody outside Python handles the signal, and could not be put back. Ignored: the
+    # process was started in the background of a shell, where Ctrl-C is meant for others.
     if threading.current_thread() is not threading.main_thread() or (
-        (before := signal.getsignal(signal.SIGINT)) is None
+        (before := signal.getsignal(signal.SIGINT)) in (None, signal.SIG_IGN)
     ):
         yield
         return

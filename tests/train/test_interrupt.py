@@ -9,6 +9,14 @@ from freezeviz import nn
 from tests.train._setup import eventually, kinds, make_trainer, weights
 
 
+@pytest.fixture(autouse=True)
+def python_s_own_handler():
+    """A shell that starts the tests in its background has interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupting_loss(*steps):
     """A loss in the middle of which the signal arrives: it is computed in the main thread."""
     made = []
@@ -64,6 +72,13 @@ def test_a_second_interrupt_raises_at_once_and_leaves_the_model_as_it_was():
         trainer.fit(10, progress=False)
     assert (trainer.status, trainer.step) == ("stopped", 2)
     assert weights(trainer.model) == after[2]
+
+
+def test_ignored_interrupts_stay_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    trainer = make_trainer(loss=interrupting_loss(6))
+    trainer.fit(2, progress=False)
+    assert trainer.status == "finished"
 
 
 def test_the_former_handler_comes_back():
