@@ -13,8 +13,8 @@ from freezeviz.tree import tree_flatten, tree_map, tree_unflatten
 
 if TYPE_CHECKING:
     from freezeviz import adapters, data, explicit, freezing, models, train
-    from freezeviz.explorer import summary
-    from freezeviz.freezing import Receipt, Selection, freeze, receipt, select, unfreeze
+    from freezeviz.explorer import steps, summary
+    from freezeviz.freezing import Policy, Receipt, Selection, freeze, receipt, select, unfreeze
     from freezeviz.train import Trainer
     from freezeviz.widgets import explore
 
@@ -24,6 +24,7 @@ __all__ = [
     "FreezevizError",
     "FreezevizWarning",
     "KeyPath",
+    "Policy",
     "Receipt",
     "Selection",
     "SelectorError",
@@ -42,6 +43,7 @@ __all__ = [
     "receipt",
     "seed",
     "select",
+    "steps",
     "stop_gradient",
     "summary",
     "to_numpy",
@@ -55,6 +57,7 @@ __all__ = [
 
 # Names that are looked up when first used, to keep `import freezeviz` quick.
 _LAZY = {
+    "Policy": "freezeviz.freezing",
     "Receipt": "freezeviz.freezing",
     "Selection": "freezeviz.freezing",
     "Trainer": "freezeviz.train",
@@ -68,6 +71,7 @@ _LAZY = {
     "models": "",
     "receipt": "freezeviz.freezing",
     "select": "freezeviz.freezing",
+    "steps": "freezeviz.explorer",
     "summary": "freezeviz.explorer",
     "train": "",
     "unfreeze": "freezeviz.freezing",

@@ -26,6 +26,7 @@ __all__ = [
     "gpu_problem",
     "is_array",
     "memory_key",
+    "sign",
     "to_device",
     "to_numpy",
     "use",
@@ -302,6 +303,21 @@ def to_numpy(array: Any) -> np.ndarray:
     if array_api_compat.is_cupy_array(array):
         return importlib.import_module("cupy").asnumpy(array)
     return np.asarray(array)
+
+
+def sign(x: Any) -> Any:
+    """Return -1, 0 or 1 for each entry of a real array, and NaN for NaN.
+
+    Parameters
+    ----------
+    x : array of a floating dtype
+    """
+    if isinstance(x, np.ndarray | np.generic):
+        return np.sign(x)
+    # The standard's sign() of CuPy writes through a mask, for which the host waits for the device.
+    xp = array_namespace(x)
+    signs = xp.astype(x > 0, x.dtype) - xp.astype(x < 0, x.dtype)
+    return xp.where(xp.isnan(x), x, signs)
 
 
 def memory_key(array: Any) -> Hashable:

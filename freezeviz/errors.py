@@ -9,6 +9,9 @@
     ├── ShapeError         (ValueError)    arrays whose shapes do not fit
     ├── DataError          (ValueError)    data a trainer cannot use
     ├── WeightsError       (ValueError)    a weights file or tree that does not fit the model
+    ├── ModelError         (ValueError)    a model that cannot be frozen or read as it is now
+    ├── PolicyError        (ValueError)    a policy that cannot be read
+    ├── LockedError        (RuntimeError)  a change of what is locked in the explorer
     ├── AutodiffError      (TypeError)     an operation without derivative, or a tracer that leaks
     ├── DeviceError        (RuntimeError)  a device that was asked for and is not there
     ├── MissingExtraError  (ImportError)   an optional dependency that is not installed
@@ -55,6 +58,18 @@ class DataError(FreezevizError, ValueError):
 
 class WeightsError(FreezevizError, ValueError):
     """A weights file or tree that does not fit the model."""
+
+
+class ModelError(FreezevizError, ValueError):
+    """A model that cannot be frozen or read as it is now: without shapes, values or leaves."""
+
+
+class PolicyError(FreezevizError, ValueError):
+    """A policy that cannot be read, or a step of one that makes no sense."""
+
+
+class LockedError(FreezevizError, RuntimeError):
+    """A change of what is locked in the explorer."""
 
 
 class AutodiffError(FreezevizError, TypeError):

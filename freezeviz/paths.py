@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from freezeviz.errors import SelectorError
 
-__all__ = ["KeyPath", "compile_glob", "is_glob", "is_inside", "join"]
+__all__ = ["KeyPath", "compile_glob", "glob_regex", "is_glob", "is_inside", "join"]
 
 
 class KeyPath(tuple[str, ...]):
@@ -36,14 +36,25 @@ class KeyPath(tuple[str, ...]):
 
     @classmethod
     def parse(cls, dotted: str) -> "KeyPath":
-        """Return the path that `dotted` writes down."""
+        """Return the path that `dotted` writes down.
+
+        Parameters
+        ----------
+        dotted : str
+            Empty for the path of the model itself.
+        """
         return cls(*dotted.split(".")) if dotted else cls()
 
     def __getnewargs__(self) -> tuple[str, ...]:
         return tuple(self)
 
     def child(self, name: str) -> "KeyPath":
-        """Return the path of the member `name` of this path."""
+        """Return the path of the member `name` of this path.
+
+        Parameters
+        ----------
+        name : str
+        """
         return KeyPath(*self, name)
 
     def __str__(self) -> str:
@@ -87,6 +98,22 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
     >>> matches("layers.0.weight"), matches("layers.0.attention.weight")
     (True, False)
     """
+    compiled = re.compile(glob_regex(pattern), re.DOTALL)
+    return lambda path: compiled.fullmatch(path) is not None
+
+
+def glob_regex(pattern: str) -> str:
+    """Return the regular expression (to match in full) of a glob; see `compile_glob`.
+
+    Parameters
+    ----------
+    pattern : str
+
+    Raises
+    ------
+    SelectorError
+        If the pattern is malformed.
+    """
     regex = ""
     levels = pattern.split(".")
     for i, level in enumerate(levels):
@@ -100,8 +127,7 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
     if len(levels) > 1 and levels[-1] == "**":
         # "encoder.**" is everything below encoder: never encoder itself, never "encoder_2.x".
         regex = regex.removesuffix(".*") + ".+"
-    compiled = re.compile(regex, re.DOTALL)
-    return lambda path: compiled.fullmatch(path) is not None
+    return regex
 
 
 def _level_regex(level: str, pattern: str) -> str:

@@ -59,6 +59,11 @@ def tree_unflatten(flat: Iterable[tuple[str, Any]] | dict[str, Any]) -> Any:
     Levels whose keys are ``0 … n-1`` become lists, all others dicts. Of a list from which
     entries are missing (a tree of gradients, say), the gaps are filled with empty dicts.
 
+    Parameters
+    ----------
+    flat : iterable of (str, leaf), or dict
+        Dotted paths and leaves, in any order.
+
     Raises
     ------
     ValueError
@@ -119,6 +124,11 @@ def tree_map(
     is_leaf : callable, optional
         Nodes for which it is true are not entered.
 
+    Raises
+    ------
+    KeyError, IndexError
+        If a further tree lacks something that `tree` has.
+
     Examples
     --------
     >>> tree_map(lambda x, y: x + y, {"a": [1, 2]}, {"a": [10, 20]})
@@ -127,16 +137,36 @@ def tree_map(
     if is_leaf is None or not is_leaf(tree):
         if isinstance(tree, dict):
             return {
-                key: tree_map(fn, child, *(other[key] for other in rest), is_leaf=is_leaf)
+                key: tree_map(fn, child, *_under(key, rest), is_leaf=is_leaf)
                 for key, child in tree.items()  # pyright: ignore[reportUnknownVariableType]
             }
         if isinstance(tree, list | tuple):
             children = [
-                tree_map(fn, child, *(other[i] for other in rest), is_leaf=is_leaf)
+                tree_map(fn, child, *_under(i, rest), is_leaf=is_leaf)
                 for i, child in enumerate(tree)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
             ]
             return _like(tree, children)  # pyright: ignore[reportUnknownArgumentType]
     return fn(tree, *rest)
+
+
+def _under(key: Any, trees: Iterable[Any]) -> list[Any]:
+    """Return what further trees have under a key that the first one has.
+
+    Raises
+    ------
+    KeyError, IndexError
+        If one has nothing there.
+    """
+    found: list[Any] = []
+    for number, tree in enumerate(trees, start=2):
+        try:
+            found.append(tree[key])
+        except (LookupError, TypeError) as error:
+            kind = IndexError if isinstance(error, IndexError) else KeyError
+            raise kind(
+                f"tree_map: the first tree has {key!r}, tree {number} has not: {tree!r:.100}"
+            ) from None
+    return found
 
 
 def _like(tree: list[Any] | tuple[Any, ...], children: list[Any]) -> Any:
@@ -162,7 +192,7 @@ def tree_map_with_path(
 
     def enter(key: Any, child: Any) -> Any:
         path = f"{prefix}.{key}" if prefix else str(key)
-        others = (other[key] for other in rest)
+        others = _under(key, rest)
         return tree_map_with_path(fn, child, *others, is_leaf=is_leaf, prefix=path)
 
     if is_leaf is None or not is_leaf(tree):

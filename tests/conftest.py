@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before anything imports matplotlib or Jupyter, and inherited by the processes that tests start.
 os.environ["MPLBACKEND"] = "agg"
@@ -22,6 +23,7 @@ import pytest
 
 import freezeviz.random
 from freezeviz import backend
+from tests.standin_cupy import CUPYS, cupy_of
 
 _MAC_BROWSERS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -100,6 +102,13 @@ def _find_chromium() -> str | None:
     if sys.platform == "darwin":
         return next((path for path in _MAC_BROWSERS if Path(path).exists()), None)
     return None
+
+
+@pytest.fixture(params=CUPYS)
+def cupy(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """CuPy: a strict stand-in everywhere, and CuPy itself where it runs a kernel."""
+    with cupy_of(request.param) as found:
+        yield found
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

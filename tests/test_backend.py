@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import Any
 
 import array_api_strict
 import numpy as np
@@ -443,8 +444,7 @@ def test_equal_keys_mean_that_a_write_shows_in_both(shape: list[int], data: st.D
 # On a GPU
 
 
-@pytest.mark.gpu
-def test_gpu_is_what_auto_finds() -> None:
+def test_gpu_is_what_auto_finds(cupy: Any) -> None:
     backend.use("auto")
     assert backend.device() == "gpu"
     x = backend.asarray([[1.0, 2.0]])
@@ -454,30 +454,26 @@ def test_gpu_is_what_auto_finds() -> None:
     np.testing.assert_array_equal(backend.to_numpy(x @ x.T), [[5.0]])
 
 
-@pytest.mark.gpu
-def test_gpu_arrays_do_not_mix_with_numpy_arrays() -> None:
+def test_gpu_arrays_do_not_mix_with_numpy_arrays(cupy: Any) -> None:
     backend.use("gpu")
     with pytest.raises(DeviceError, match="expected arrays of one library, got cupy"):
         backend.array_namespace(backend.asarray([1.0]), np.ones(1))
 
 
-@pytest.mark.gpu
-def test_gpu_arrays_move_there_and_back() -> None:
+def test_gpu_arrays_move_there_and_back(cupy: Any) -> None:
     x = np.arange(6.0, dtype=np.float32).reshape(2, 3)
     moved = backend.to_device(x, "gpu")
     assert backend.to_device(moved, "gpu") is moved
     np.testing.assert_array_equal(backend.to_device(moved, "cpu"), x)
 
 
-@pytest.mark.gpu
-def test_gpu_memory_keys_follow_the_memory() -> None:
+def test_gpu_memory_keys_follow_the_memory(cupy: Any) -> None:
     x = backend.to_device(np.arange(12.0).reshape(3, 4), "gpu")
     assert backend.memory_key(x) == backend.memory_key(x.view())
     assert len({backend.memory_key(array) for array in (x, x.copy(), x.T, x[1:])}) == 4
 
 
-@pytest.mark.gpu
-def test_gpu_choice_holds_in_other_threads() -> None:
+def test_gpu_choice_holds_in_other_threads(cupy: Any) -> None:
     backend.use("gpu")
     seen: list[str] = []
     thread = threading.Thread(target=lambda: seen.append(backend.device()))

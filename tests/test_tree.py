@@ -150,3 +150,10 @@ def test_ten_thousand_levels_wide_and_two_hundred_deep():
     for _ in range(200):
         deep = {"a": [deep]}
     assert tree_unflatten(tree_flatten(deep)) == deep
+
+
+@pytest.mark.parametrize("other", [{"b": 1}, {}, [1], 3])
+def test_a_further_tree_without_a_leaf_is_named(other):
+    for call in (tree_map, tree_map_with_path):
+        with pytest.raises(KeyError, match="the first tree has 'a', tree 2 has not"):
+            call(lambda *leaves: leaves, {"a": 1}, other)

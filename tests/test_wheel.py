@@ -12,7 +12,8 @@ import pytest
 import freezeviz
 
 ROOT = Path(__file__).parents[1]
-STATIC = sorted((ROOT / "freezeviz" / "widgets" / "static").iterdir())
+STATIC = ROOT / "freezeviz" / "widgets" / "static"
+ASSETS = sorted(path for path in STATIC.rglob("*") if path.is_file())
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -69,8 +70,8 @@ def files(wheel: Path) -> set[str]:
 
 
 def test_wheel_holds_the_javascript_and_css(wheel: Path) -> None:
-    assert {path.suffix for path in STATIC} >= {".js", ".css"}
-    assert {f"freezeviz/widgets/static/{path.name}" for path in STATIC} <= files(wheel)
+    assert {path.suffix for path in ASSETS} >= {".js", ".css"}
+    assert {path.relative_to(ROOT).as_posix() for path in ASSETS} <= files(wheel)
 
 
 def test_wheel_holds_the_notebooks_inside_the_package(wheel: Path) -> None:
@@ -96,11 +97,14 @@ def test_installed_wheel_imports_and_reads_its_static_files(site: Path, tmp_path
         "import freezeviz, freezeviz.widgets, importlib.resources as r\n"
         "static = r.files('freezeviz.widgets') / 'static'\n"
         "print(freezeviz.__file__)\n"
-        "print(sorted(f.name for f in static.iterdir() if f.read_text('utf-8')))"
+        "from freezeviz.widgets._assets import script, style\n"
+        "print(sorted(f.name for f in (static / 'js').iterdir() if f.read_text('utf-8')))\n"
+        "print(bool(script() and style()))"
     )
-    where, static = run(site, tmp_path, "-W", "error", "-c", code).splitlines()
+    where, modules, joined = run(site, tmp_path, "-W", "error", "-c", code).splitlines()
     assert Path(where).is_relative_to(site)
-    assert static == str([path.name for path in STATIC])
+    assert modules == str([path.name for path in ASSETS if path.parent.name == "js"])
+    assert joined == "True"
 
 
 def test_installed_wheel_has_a_command(site: Path, tmp_path: Path) -> None:

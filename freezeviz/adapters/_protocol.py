@@ -1,12 +1,12 @@
 """What the rest of freezeviz knows of a model, whatever framework it is written in."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["BufferInfo", "LayerInfo", "ModelAdapter", "ParameterInfo"]
+__all__ = ["BufferInfo", "LayerInfo", "ModelAdapter", "ParameterInfo", "Probe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,66 @@ class LayerInfo:
             yield from layer.parameters
 
 
+@dataclass(slots=True)
+class Probe:
+    """What one training step cost, layer by layer; complete when its block is left.
+
+    An adapter that can measure has a further method, which is optional::
+
+        def probe(self) -> AbstractContextManager[Probe]
+
+    The block holds one whole step (forward, backward and the optimizer's update) in the thread
+    and context that entered it. What is measured changes no number of the training, works with
+    several models in several threads, and leaves nothing behind, whatever the step raised. An
+    adapter that keeps something installed between probes has ``listen()``, too: a context
+    manager for as long as somebody watches, so that single probes are cheap.
+
+    Layers go by their first path, the root by ``""``; parameters by theirs.
+
+    Attributes
+    ----------
+    seconds : dict
+        Of each layer that was called: its own seconds, forward and backward, without those of the
+        layers that it calls. Backward time belongs to the layer whose call made the operation.
+    saved_bytes : dict
+        Of each layer that was called: bytes that its own operations kept for the backward pass.
+        An array that several keep counts once, for the first; parameters and buffers do not count.
+    order : tuple of str
+        Layers in the order in which their calls began. One that is called several times stands
+        there for its first and for its last call.
+    needs_gradient : frozenset of str
+        Layers that got an input which carries a gradient, in any of their calls: they compute
+        its derivative, be they frozen or not.
+    gradient_norm : dict
+        Of each parameter that has a gradient at the end of the block: its Euclidean norm. What is
+        not known is missing (frozen, or the loop has dropped the gradient already).
+    update_norm, weight_norm : dict
+        Of the parameters that were trainable when the block began: the norms of how the step
+        changed them, and of what they were before.
+    memory : int or None
+        Bytes that the process holds (on a device: that it has allocated there) when the backward
+        pass begins, which is when most is kept. None if unknown.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    saved_bytes: dict[str, int] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    needs_gradient: frozenset[str] = frozenset()
+    gradient_norm: dict[str, float] = field(default_factory=dict)
+    update_norm: dict[str, float] = field(default_factory=dict)
+    weight_norm: dict[str, float] = field(default_factory=dict)
+    memory: int | None = None
+
+
 class ModelAdapter(Protocol):
-    """A model of some framework, as the explorer, the receipts and the policies see it."""
+    """A model of some framework, as the explorer, the receipts and the policies see it.
+
+    What can be had beyond this is had where the adapter offers it: ``device(path) -> str``,
+    ``describe(path) -> (doc, "file:line")``, ``code(policy) -> str`` (in the framework's own words,
+    for a model by the name ``model``), ``probe()`` and ``listen()`` (see `Probe`), and, where an
+    optimizer has to be given its parameters, ``left_out(optimizer) -> (paths, line)``: those that
+    are trainable and that it lacks, and the Python that adds them.
+    """
 
     framework: str
     model: Any

@@ -1,5 +1,6 @@
 """Which adapter a model gets."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,22 @@ from freezeviz.nn import Module
 
 __all__ = ["adapt", "register"]
 
+
+def _is_torch(model: Any) -> bool:
+    # A model of PyTorch can only exist where that has been imported (to the end) already.
+    module = getattr(getattr(sys.modules.get("torch"), "nn", None), "Module", None)
+    return module is not None and isinstance(model, module)
+
+
+def _torch_adapter(model: Any) -> ModelAdapter:
+    from freezeviz.adapters._torch import TorchAdapter
+
+    return TorchAdapter(model)
+
+
 _registered: list[tuple[str, Callable[[Any], bool], Callable[[Any], ModelAdapter]]] = [
-    ("freezeviz", lambda model: isinstance(model, Module), NativeAdapter)
+    ("freezeviz", lambda model: isinstance(model, Module), NativeAdapter),
+    ("torch", _is_torch, _torch_adapter),
 ]
 
 
@@ -47,8 +62,8 @@ def adapt(model: Any) -> ModelAdapter:
     TypeError
         If no adapter is registered for it.
     """
-    if isinstance(model, NativeAdapter):
-        return model
+    if all(hasattr(type(model), name) for name in ("snapshot", "set_frozen", "read")):
+        return model  # an adapter: its own
     # The newest first, so that a registered one can stand in for a built-in one.
     for _, accepts, factory in reversed(_registered):
         if accepts(model):

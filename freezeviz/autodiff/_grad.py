@@ -60,6 +60,11 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
         If `fn` does not return a real scalar, an array in the tree is complex, or the tree is
         nothing but a number or an integer array.
 
+    Notes
+    -----
+    The explicit face of `nn.value_and_grad`. Source: ``Zygote.withgradient``, as Lux's manual uses
+    it.
+
     Examples
     --------
     >>> import numpy as np

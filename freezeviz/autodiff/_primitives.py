@@ -13,7 +13,7 @@ import numpy as np
 
 from freezeviz.autodiff._count import gemm
 from freezeviz.autodiff._tracer import Like, Primitive, Tracer, defvjp, primitive, raw
-from freezeviz.backend import array_namespace
+from freezeviz.backend import array_namespace, sign
 from freezeviz.errors import AutodiffError
 
 _DIRECT = (np.ndarray, np.generic, int, float, bool)
@@ -199,7 +199,7 @@ reciprocal = _elementwise("reciprocal", 1)
 defvjp(reciprocal, x=lambda g, out: negative(g * out * out))
 
 abs_ = _elementwise("abs", 1)
-defvjp(abs_, x=lambda g, x: g * array_namespace(raw(x)).sign(raw(x)))
+defvjp(abs_, x=lambda g, x: g * sign(raw(x)))
 
 sin = _elementwise("sin", 1)
 defvjp(sin, x=lambda g, x: g * cos(x))
@@ -529,9 +529,9 @@ def scatter_add(x, *, index, like):
         else:
             np.add.at(out, index, x)
     elif "cupy" in xp.__name__:
-        import cupyx  # pyright: ignore[reportMissingImports]
+        import cupy  # pyright: ignore[reportMissingImports]
 
-        cupyx.scatter_add(out, index, x)
+        cupy.add.at(out, index, x)  # cupyx.scatter_add is deprecated (14.2)
     else:
         host = np.zeros(like.shape, dtype=np.asarray(x).dtype)
         np.add.at(host, _host_index(index), np.asarray(x))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from freezeviz.autodiff import _count
+from freezeviz.autodiff import _count, _watch
 from freezeviz.errors import AutodiffError
 
 RULES: dict[str, "Primitive"] = {}
@@ -49,16 +49,19 @@ class Tape:
 
     Traces nest (a derivative of a derivative). An inner trace is begun after the outer one, so the
     youngest among the tapes of a primitive's arguments is the one that records. `nested` tapes
-    were begun within another trace. A tape that is not `open` any more records nothing.
+    were begun within another trace. A tape that is not `open` any more records nothing. One with a
+    `watch` keeps the owner of each node beside it.
     """
 
-    __slots__ = ("age", "nested", "nodes", "open")
+    __slots__ = ("age", "nested", "nodes", "open", "owners", "watch")
 
     def __init__(self, nested: bool):
         self.age = next(_ages)
         self.nested = nested
         self.open = True
         self.nodes: list[Node] = []
+        self.watch = None if nested else _watch.watching()
+        self.owners: list[Any] = []
 
     def leaf(self, value: Any) -> "Tracer":
         return Tracer(value, Node("leaf", (), None), self)
@@ -71,14 +74,21 @@ class Tape:
             )
         node = Node(name, parents, pull)
         self.nodes.append(node)
+        if self.watch is not None:
+            self.owners.append(self.watch.owner())
         _count.on_node(name)
         return Tracer(value, node, self)
 
     def backward(self, output: "Tracer", cotangent: Any) -> None:
         """Push `cotangent` from `output` to the leaves; consumes the tape."""
         output.node.cotangent = cotangent
+        watch, owners = self.watch, self.owners
+        if watch is not None:
+            watch.begin_backward([node.pull for node in self.nodes], owners)
         while self.nodes:
             node = self.nodes.pop()
+            if watch is not None:
+                watch.work_for(owners.pop())
             g, pull = node.cotangent, node.pull
             node.cotangent = node.pull = None  # frees what the rules kept, as early as possible
             if g is None or pull is None:
@@ -86,6 +96,8 @@ class Tape:
             for parent, contribution in zip(node.parents, pull(g), strict=True):
                 seen = parent.cotangent
                 parent.cotangent = contribution if seen is None else seen + contribution
+        if watch is not None:
+            watch.end_backward()
 
 
 class Tracer:
@@ -96,7 +108,7 @@ class Tracer:
     """
 
     __slots__ = ("__weakref__", "node", "tape", "value")
-    # A CuPy array on the left of an operator defers to the one on the right by this.
+    # For arrays on the left of an operator that know no __array_ufunc__ (NumPy's and CuPy's do).
     __array_priority__ = 1000.0
 
     def __init__(self, value: Any, node: Node, tape: Tape):

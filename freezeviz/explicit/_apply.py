@@ -72,6 +72,11 @@ def apply(
     return y, call.states(call.layout.root, st)
 
 
+def check(model: Module, ps: Any, st: Any) -> None:
+    """Raise unless parameters and states are all those of a model; see `apply`."""
+    _Call(model, ps, st)
+
+
 class _Call:
     """Values from outside, bound to the model's places, and the states read back after a call."""
 

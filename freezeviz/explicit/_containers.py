@@ -6,7 +6,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from freezeviz.errors import ShapeError, closest
+from freezeviz.errors import ParameterKeyError, ShapeError, closest
 from freezeviz.explicit._display import block, described, function_name, picture
 from freezeviz.explicit._wrapper import WrapperLayer
 from freezeviz.nn import Module, Sequential
@@ -20,6 +20,17 @@ class WrappedFunction(Module):
     Parameters
     ----------
     function : callable
+
+    Notes
+    -----
+    Source: ``Lux.WrappedFunction``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import explicit as lux
+    >>> lux.setup(0, lux.WrappedFunction(np.tanh))
+    ({}, {})
     """
 
     def __init__(self, function: Callable[..., Any]):
@@ -133,9 +144,15 @@ class Chain(Sequential):
             return Chain(**dict(list(self._members.items())[index]))
         if isinstance(index, str):
             if index not in self._members:
-                raise KeyError(f"no layer {index!r} in the chain.{closest(index, self._members)}")
+                known = ", ".join(map(repr, self._members)) or "none"
+                raise ParameterKeyError(
+                    f"Chain has no layer {index!r}. Known: {known}.{closest(index, self._members)}"
+                )
             return self._members[index]
-        return self.layers[index]
+        layers = self.layers
+        if not -len(layers) <= index < len(layers):
+            raise IndexError(f"Chain has {len(layers)} layers, numbered from 0; got {index}")
+        return layers[index]
 
     def _picture(self) -> str:
         return block(type(self).__name__, [], self._members)
@@ -161,6 +178,15 @@ class Parallel(Module):
     -----
     If the input is a tuple, each layer gets its own entry. With a layer as connection, parameters
     and states are nested in ``layers`` and ``connection``. Source: ``Lux.Parallel``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import explicit as lux
+    >>> model = lux.Parallel(np.add, lux.Dense(3, 2), lux.Dense(3, 2))
+    >>> ps, st = lux.setup(0, model)
+    >>> lux.apply(model, np.ones((4, 3), np.float32), ps, st)[0].shape
+    (4, 2)
     """
 
     def __init__(self, connection: Any, *layers: Any, **named: Any):
@@ -229,6 +255,14 @@ class SkipConnection(WrapperLayer):
     With a function as connection, parameters and states are those of `layers`, as if there was no
     skip connection; with a layer, they are nested in ``layers`` and ``connection``. Source:
     ``Lux.SkipConnection``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import explicit as lux
+    >>> model = lux.SkipConnection(lux.Dense(3, 3), np.add)
+    >>> list(lux.setup(0, model)[0])
+    ['weight', 'bias']
     """
 
     def __init__(self, layers: Any, connection: Any):

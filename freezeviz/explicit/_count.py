@@ -41,6 +41,10 @@ def parameter_length(layer: Any) -> int:
     ----------
     layer : Module, or nested tree of parameters
 
+    Notes
+    -----
+    Source: ``LuxCore.parameterlength``.
+
     Examples
     --------
     >>> from freezeviz import explicit as lux
@@ -59,6 +63,10 @@ def state_length(layer: Any) -> int:
     ----------
     layer : Module, or nested tree of states
         A mode (``training``) and a generator (``rng``) count as one each, as in Lux.
+
+    Notes
+    -----
+    Source: ``LuxCore.statelength``.
 
     Examples
     --------

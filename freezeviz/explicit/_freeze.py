@@ -239,6 +239,15 @@ def unfreeze(layer: FrozenLayer, *args: Any, **named: Any):
     -----
     What is thawed depends on how `st` is split, whatever the layer was told to freeze. Source:
     ``Lux.Experimental.unfreeze``, which thaws all or nothing.
+
+    Examples
+    --------
+    >>> from freezeviz import explicit as lux
+    >>> layer = lux.Dense(3, 2)
+    >>> frozen, ps, st = lux.freeze(layer, *lux.setup(0, layer))
+    >>> thawed, ps, st = lux.unfreeze(frozen, ps, st)
+    >>> thawed is layer, list(ps)
+    (True, ['weight', 'bias'])
     """
     trees, which = _arguments("unfreeze", layer, args, named)
     if not isinstance(layer, FrozenLayer):

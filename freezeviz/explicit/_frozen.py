@@ -46,6 +46,10 @@ class FrozenLayer(WrapperLayer):
         If the layer has no parameter of a name.
     TiedParameterError
         If only one of two names of an array would be frozen.
+    TypeError
+        If `layer` is no layer, or a name no text.
+    ValueError
+        If `tied` is neither of the two.
 
     Notes
     -----

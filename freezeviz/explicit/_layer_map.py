@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from freezeviz.errors import TiedParameterError
+from freezeviz.explicit._apply import check
 from freezeviz.explicit._checks import check_names, entry_of, joined, present
 from freezeviz.explicit._freeze import freeze
 from freezeviz.explicit._frozen import FrozenLayer
@@ -83,6 +84,7 @@ def layer_map(
     """
     if not isinstance(model, Module):
         raise TypeError(f"layer_map(f, model, ps, st) takes a model, got {type(model).__name__}")
+    check(model, ps, st)
     result = _Map(f, model, containers).visit(model, ps, st, KeyPath())
     found = _conflicts(*result)
     if found and all(conflict.by.tied == "all" for conflict in found):

@@ -11,10 +11,25 @@ Dropout = nn.Dropout
 class BatchNorm(nn.BatchNorm):
     """`nn.BatchNorm` with Lux's name for the factor: ``scale`` instead of ``weight``.
 
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats
+        As in `nn.BatchNorm`.
+
     Attributes
     ----------
     scale, bias : array of shape (num_features,)
     running_mean, running_var : array of shape (num_features,)
+
+    Notes
+    -----
+    Source: ``Lux.BatchNorm``.
+
+    Examples
+    --------
+    >>> from freezeviz import explicit as lux
+    >>> [path for path, _ in lux.BatchNorm(3).named_parameters()]
+    ['scale', 'bias']
     """
 
     _scale = "scale"

@@ -43,6 +43,8 @@ def setup(rng: np.random.Generator | int | None, model: Module) -> tuple[Any, An
     ------
     TiedParameterError
         If an array is frozen under one of its names and not under another.
+    TypeError
+        If `model` is no model, or `rng` no generator or seed.
 
     Notes
     -----
@@ -60,6 +62,10 @@ def setup(rng: np.random.Generator | int | None, model: Module) -> tuple[Any, An
     """
     if not isinstance(model, Module):
         raise TypeError(f"setup(rng, model) takes a model, got {type(model).__name__}")
+    if not (rng is None or isinstance(rng, np.random.Generator | int | np.integer)):
+        raise TypeError(
+            f"setup(rng, model): rng is a numpy.random.Generator, an int or None, got {rng!r}"
+        )
     layout = Layout(model)
     found = conflicts(layout)
     if found:

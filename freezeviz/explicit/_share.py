@@ -41,6 +41,8 @@ def share_parameters(
         If arrays that would become one differ in shape.
     WeightsError
         If trees that would become one differ in structure, or there is not one for each group.
+    TypeError
+        If `ps` is no dict.
 
     Notes
     -----

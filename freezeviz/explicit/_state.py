@@ -9,12 +9,44 @@ __all__ = ["testmode", "trainmode", "update_state"]
 
 
 def trainmode(st: Mapping[str, Any]) -> dict[str, Any]:
-    """Return states with every ``training`` set to True; nothing else changes."""
+    """Return states with every ``training`` set to True; nothing else changes.
+
+    Parameters
+    ----------
+    st : dict
+        Is not changed.
+
+    Notes
+    -----
+    Source: ``LuxCore.trainmode``.
+
+    Examples
+    --------
+    >>> from freezeviz import explicit as lux
+    >>> lux.trainmode({"layer_1": {"training": False}})
+    {'layer_1': {'training': True}}
+    """
     return _replaced(_checked(st, "trainmode"), "training", True)
 
 
 def testmode(st: Mapping[str, Any]) -> dict[str, Any]:
-    """Return states with every ``training`` set to False; nothing else changes."""
+    """Return states with every ``training`` set to False; nothing else changes.
+
+    Parameters
+    ----------
+    st : dict
+        Is not changed.
+
+    Notes
+    -----
+    Source: ``LuxCore.testmode``.
+
+    Examples
+    --------
+    >>> from freezeviz import explicit as lux
+    >>> lux.testmode({"layer_1": {"training": True}})
+    {'layer_1': {'training': False}}
+    """
     return _replaced(_checked(st, "testmode"), "training", False)
 
 
@@ -36,6 +68,10 @@ def update_state(st: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]
     ------
     ParameterKeyError
         If there is no entry of the name.
+
+    Notes
+    -----
+    Source: ``LuxCore.update_state``.
 
     Examples
     --------

@@ -1,63 +1,34 @@
 """`Controller`: everything that can be clicked, as methods; no browser needed."""
 
-import logging
 import warnings
-import weakref
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from freezeviz.adapters import ModelAdapter
-from freezeviz.errors import FreezevizWarning, ObserverWarning, SelectorError, closest
-from freezeviz.explorer._deeds import Deed, Order, orders_to_repeat, orders_to_take_back
-from freezeviz.explorer._rows import Row
-from freezeviz.explorer._structure import Structure
-from freezeviz.explorer._tree_state import TreeState
-from freezeviz.freezing import select
-from freezeviz.train import Event, Failed, Finished, FreezeChanged, StepDone, Stopped, Trainer
+from freezeviz.errors import FreezevizWarning, LockedError
+from freezeviz.explorer import _presets as presets
+from freezeviz.explorer._controller_view import ControllerView
+from freezeviz.explorer._dispatcher import Action
+from freezeviz.explorer._locks import left_words
+from freezeviz.explorer._notices import Change
+from freezeviz.explorer._orders import Move, Order
+from freezeviz.explorer._tree_state import TreeModel
+from freezeviz.paths import is_glob
+from freezeviz.train import Run
+from freezeviz.train._commands import describe
 
-MOST_DEEDS = 1000
-
-_log = logging.getLogger("freezeviz")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something that a view of the tree has to show.
-
-    Attributes
-    ----------
-    kind : str
-        ``"state"``: what is frozen or held; ``"pending"``: what was requested; ``"structure"``: the
-        rows themselves.
-    paths : tuple of str
-        Parameters whose state changed, or rows that were asked to; empty for a new structure.
-    label : str
-        A few words: ``"freeze layers.0"``.
-    """
-
-    kind: str
-    paths: tuple[str, ...] = ()
-    label: str = ""
+# Of an order: freeze (None: toggle), which parameters, hold.
+Part = tuple[bool | None, np.ndarray, bool]
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A command that the trainer has and did not carry out yet."""
-
-    origin: str
-    paths: tuple[str, ...]
-    rows: tuple[int, ...]
-
-
-class Controller:
+class Controller(ControllerView):
     """The tree of a model, and what can be done with it. Usable from any thread.
 
-    With a trainer, commands go through it: while it runs they take effect between two steps, and
-    until then stand in `pending`. Without one they take effect at once.
+    With a run, commands go through it: while it is under way they take effect between two steps,
+    and until then stand in `pending`. Without one they take effect at once. Whatever a command
+    consists of, one `undo` takes it back.
 
     Modules that were replaced, and what was frozen on the model itself, are noticed before every
     command while nothing trains, and by `refresh`. While a training runs, `refresh` looks at the
@@ -66,13 +37,14 @@ class Controller:
     Parameters
     ----------
     adapter : ModelAdapter
-    trainer : Trainer, optional
+    run : Run, optional
+        See `attach`.
 
     Attributes
     ----------
     is_watched : bool
         Somebody refreshes it whenever the model may have changed (after every cell of a notebook),
-        so commands need not look first: of 3,000 modules that takes a tenth of a second.
+        so commands need not look first.
 
     Examples
     --------
@@ -83,114 +55,122 @@ class Controller:
     >>> controller.undo()
     """
 
-    def __init__(self, adapter: ModelAdapter, trainer: Trainer | None = None) -> None:
-        self.adapter = adapter
-        self.trainer = trainer
-        self.is_watched = False
-        self._tree = TreeState(adapter)
-        self._lock = self._tree.lock
-        self._callbacks: tuple[Callable[[Change], object], ...] = ()
-        self._done: deque[Deed] = deque(maxlen=MOST_DEEDS)
-        self._undone: deque[Deed] = deque(maxlen=MOST_DEEDS)
-        self._requests: list[_Request] = []
-        self._postponed: list[str] = []  # "undo" and "redo" that wait for requests
-        self._look_again = False
-        if trainer is not None:
-            # Weakly: a trainer outlives the views of it and must not keep them.
-            heard = weakref.WeakMethod(self._heard)
-            weakref.finalize(self, trainer.subscribe(lambda e: (f := heard()) and f(e)))
+    def __init__(self, adapter: ModelAdapter, run: Run | None = None) -> None:
+        super().__init__(adapter)
+        if run is not None:
+            self.attach(run)
 
-    # ---- looking -------------------------------------------------------------------------------
+    def attach(self, run: Run) -> None:
+        """Let commands go through a run from now on, and show what happens in it.
 
-    @property
-    def structure(self) -> Structure:
-        """The rows without their state, as columns; replaced when the model's structure changed."""
-        return self._tree.structure
-
-    def rows(self) -> list[Row]:
-        """All rows, modules and parameters, top to bottom, with their state."""
-        return self._tree.rows()
-
-    def masks(self) -> tuple[Structure, np.ndarray, np.ndarray, np.ndarray]:
-        """The structure and, row by row, whether it is a frozen parameter, held, pending."""
-        with self._lock:
-            structure, frozen, held = self._tree.masks()
-            pending = np.zeros(len(structure), bool)
-            for request in self._requests:
-                pending[list(request.rows)] = True
-            return structure, frozen, held, pending
-
-    @property
-    def pending(self) -> tuple[str, ...]:
-        """Paths of rows for which something was requested that is not applied yet."""
-        with self._lock:
-            rows = dict.fromkeys(row for request in self._requests for row in request.rows)
-            return tuple(self.structure.paths[row] for row in rows)
-
-    @property
-    def undoable(self) -> str | None:
-        """What `undo` would take back, in a few words; None if there is nothing."""
-        with self._lock:
-            return self._done[-1].label if self._done else None
-
-    @property
-    def redoable(self) -> str | None:
-        """What `redo` would do again, in a few words; None if there is nothing."""
-        with self._lock:
-            return self._undone[-1].label if self._undone else None
-
-    def search(self, text: str) -> list[str]:
-        """Paths of the rows with `text`, whatever the case, in a path or the type."""
-        wanted = text.casefold()
-        s = self.structure
-        return [
-            path
-            for path, kind, also in zip(s.paths, s.kinds, s.aliases, strict=True)
-            if any(wanted in name.casefold() for name in (path, kind, *also))
-        ]
-
-    def subscribe(self, callback: Callable[[Change], object]) -> Callable[[], None]:
-        """Have `callback` called after every change; returns a function that ends that.
-
-        It is called in the thread that made the change, which in a running training is the training
-        thread. One that raises is reported with an `ObserverWarning` and gets no more calls.
+        Raises
+        ------
+        RunError
+            If another run is under way.
         """
+        self._dispatcher.attach(run)
 
-        def entry(change: Change) -> object:
-            return callback(change)
+    # ---- selected and locked -------------------------------------------------------------------
 
-        with self._lock:
-            self._callbacks = (*self._callbacks, entry)
-        return lambda: self._unsubscribe(entry)
+    def select_rows(self, paths: Iterable[str]) -> None:
+        """Select these rows and no others.
 
-    # ---- doing ---------------------------------------------------------------------------------
+        Raises
+        ------
+        SelectorError
+            If the model has no such path; the selection stays as it was then.
+        """
+        rows = self._rows(paths)
+        selected = tuple(self.structure.paths[row] for row in rows)
+        if selected != self._selected:
+            self._selected = selected
+            self._notices.tell(Change("selection", selected))
 
-    def toggle(self, path: str) -> None:
-        """Freeze all below `path` if anything there is trainable, else unfreeze all.
+    def lock(self, path: str) -> None:
+        """Let no command of this controller change a node, or what is below it.
 
-        Where there are no parameters nothing happens, and a `FreezevizWarning` says so.
+        Commands on more than this node change the rest. What code does to the model or asks of the
+        run is not kept from happening.
 
         Raises
         ------
         SelectorError
             If the model has no such path.
         """
-        row = self._row(path)
-        s = self.structure
-        parameters = s.parameters_below(row)
-        if not parameters:
-            name = f"{s.paths[row] or 'the model'} ({s.kinds[row]})"
-            message = f"{name} has no parameters: nothing to freeze"
-            warnings.warn(message, FreezevizWarning, stacklevel=2)
+        path = self.structure.paths[self._row(path)]
+        with self._lock:
+            self._locks.add(path)
+        self._notices.tell(Change("locks", (path,), f"lock {path or 'everything'}"))
+
+    def unlock(self, path: str) -> None:
+        """Let commands change a locked node again; nothing happens if it is not locked.
+
+        Raises
+        ------
+        SelectorError
+            If the model has no such path.
+        """
+        path = self.structure.paths[self._row(path)]
+        with self._lock:
+            self._locks.remove(path)
+        self._notices.tell(Change("locks", (path,), f"unlock {path or 'everything'}"))
+
+    def note(self, text: str, paths: Iterable[str] = ()) -> None:
+        """Let those who watch know of something that changes nothing; a page shows the text."""
+        self._notices.tell(Change("note", tuple(paths), text))
+
+    # ---- doing ---------------------------------------------------------------------------------
+
+    def toggle(self, path: str, hold: bool = False) -> None:
+        """Freeze all below `path` if anything there is trainable, else unfreeze all.
+
+        Where there are no parameters nothing happens, and a `FreezevizWarning` says so.
+
+        Parameters
+        ----------
+        path : str
+        hold : bool
+            Hold the modules, too, if it comes to freezing.
+
+        Raises
+        ------
+        SelectorError
+            If the model has no such path.
+        LockedError
+            If it is locked.
+        """
+        self.toggle_many([path], hold)
+
+    def toggle_many(self, paths: Iterable[str] | None = None, hold: bool = False) -> None:
+        """Freeze all below these rows if anything there is trainable, else unfreeze all.
+
+        Parameters
+        ----------
+        paths : iterable of str, optional
+            By default the selected rows.
+        hold : bool
+
+        Raises
+        ------
+        SelectorError
+            If the model has no such path.
+        LockedError
+            If all of it is locked.
+        """
+        rows = self._rows(self.selected if paths is None else paths)
+        model = self._tree.model
+        mask = model.parameters_of(rows)
+        words = _row_words(model, rows)
+        if not mask.any():
+            s = model.structure
+            shown = ", ".join(f"{s.paths[row] or 'the model'} ({s.kinds[row]})" for row in rows[:3])
+            self._warn(f"{shown or 'nothing'} has no parameters: nothing to freeze")
             return
-        what = s.paths[row]
-        named = tuple(s.paths[i] for i in parameters)
-        trainer = self.trainer
-        if trainer is None:
-            self._apply(Order(not self._tree.all_frozen(parameters), named), what, "click")
-        else:
-            request = _Request("click", named, (row,))
-            self._request(request, lambda: trainer.toggle(what, origin="click"))
+        locked = self._locks.mask(model)
+        if not (mask & ~locked).any():
+            by = ", ".join(repr(path) for path in self._locks.concerned(model, mask)[:3])
+            raise LockedError(f"{words}: locked by {by}; unlock() it before it is changed")
+        self._act(model, [(None, mask, hold)], words, tuple(rows))
 
     def freeze(self, what: Any, hold: bool = False) -> None:
         """Freeze parameters.
@@ -198,7 +178,8 @@ class Controller:
         Parameters
         ----------
         what : selector
-            See `freezeviz.select`; ``""`` is the whole model.
+            See `freezeviz.select`; ``""`` is the whole model. In a list, paths of rows are taken
+            as they stand.
         hold : bool
             Hold their modules, too: no dropout in them, statistics stand still.
 
@@ -207,7 +188,8 @@ class Controller:
         SelectorError
             If nothing matches; nothing is frozen then.
         """
-        self._command(what, True, hold)
+        model, mask, words, rows = self._meant(what)
+        self._act(model, [(True, mask, hold)], words, rows)
 
     def unfreeze(self, what: Any) -> None:
         """Make parameters trainable again and let go what was held.
@@ -217,179 +199,160 @@ class Controller:
         SelectorError
             If nothing matches; nothing is changed then.
         """
-        self._command(what, False, False)
+        model, mask, words, rows = self._meant(what)
+        self._act(model, [(False, mask, False)], words, rows)
+
+    def hold(self, what: Any) -> None:
+        """Freeze parameters and hold their modules: no dropout in them, statistics stand still.
+
+        Raises
+        ------
+        SelectorError
+            If nothing matches; nothing is changed then.
+        """
+        self.freeze(what, hold=True)
+
+    def release(self, what: Any) -> None:
+        """Let go the modules that are held; what is frozen stays so.
+
+        A module that has more frozen parameters than those meant stays held. Where nothing is held
+        a `FreezevizWarning` says so.
+
+        Raises
+        ------
+        SelectorError
+            If nothing matches; nothing is changed then.
+        """
+        model, mask, words, rows = self._meant(what)
+        now = self._tree.look()[1]
+        frozen = now.frozen & mask
+        moves = [Move(False, mask), Move(True, frozen)]
+        if np.array_equal(model.rule.after(now, moves).held, now.held):
+            self._warn(f"nothing that is held is in {words}, and in it alone: nothing to release")
+            return
+        parts: list[Part] = [(False, mask, False), (True, frozen, False)]
+        self._act(model, parts, words, rows, f"release {words}")
+
+    def presets(self) -> dict[str, str]:
+        """Names of the presets, and what they do, in words."""
+        return presets.labels(self._tree.model)
+
+    def apply_preset(self, name: str, at: str | None = None, hold: bool = False) -> None:
+        """Freeze and unfreeze what a preset asks for.
+
+        Parameters
+        ----------
+        name : str
+            ``head_only``, ``all_but_head``, ``biases_only``, ``norms_only``: that trains, all else
+            is frozen. ``up_to`` and ``after``: freeze all up to `at` and including it, or all after
+            it, in the order in which the layers are called if a step was measured, else in that of
+            their definition. ``invert``: what is frozen trains, what trains is frozen.
+        at : str, optional
+            A path; by default that of the selected row, if it is one.
+        hold : bool
+            Hold what is frozen, too.
+
+        Raises
+        ------
+        SelectorError
+            If there is no such preset or path, or nothing of what it is about.
+        """
+        self._look_first()
+        if at is None and len(self.selected) == 1:
+            at = self.selected[0]
+        row = None if at is None else self._row(at)
+        model, now = self._tree.look()
+        measures = getattr(self.run, "measures", None)
+        order = getattr(measures, "order", None) or None
+        wanted = presets.wanted(name, model, now.frozen, row, order)
+        label = presets.LABELS[name].partition(":")[0]
+        if row is not None and name in presets.NEED_PLACE:
+            label = label.replace("here", model.structure.paths[row])
+        label = label[:1].lower() + label[1:]
+        parts: list[Part] = [
+            (False, wanted.unfreeze & now.frozen, False),
+            (True, wanted.freeze if hold else wanted.freeze & ~now.frozen, hold),
+        ]
+        self._act(model, parts, "", (0,), label)
 
     def undo(self) -> None:
         """Take back the last change. While requests are pending it waits until they are applied."""
-        self._step_back("undo")
+        self._look_first()
+        self._dispatcher.step_back("undo")
 
     def redo(self) -> None:
         """Make the change again that was taken back last."""
-        self._step_back("redo")
-
-    def refresh(self) -> bool:
-        """Look at the model again; returns whether anything is other than was known."""
-        changed = self._tree.restructure()
-        if changed:
-            with self._lock:
-                self._requests.clear()
-            self._tell(Change("structure"))
-        if self._runs:
-            # The events that tell what is frozen are on their way; only the training thread, which
-            # sends them, can look at the model without overtaking one.
-            self._look_again = True
-            return changed
-        return self._read() or changed
-
-    # ---- commands on their way -----------------------------------------------------------------
-
-    @property
-    def _runs(self) -> bool:
-        return self.trainer is not None and self.trainer.status in ("running", "paused")
-
-    def _look_first(self) -> None:
-        if not self._runs and not self.is_watched:
-            self.refresh()
-
-    def _row(self, path: str) -> int:
         self._look_first()
-        if path not in self.structure.index:
-            self.refresh()
-        index = self.structure.index
-        if path not in index:
-            hint = closest(path, index)
-            raise SelectorError(f"no path {path!r} in {self.structure.kinds[0]}.{hint}")
-        return index[path]
+        self._dispatcher.step_back("redo")
 
-    def _command(self, what: Any, frozen: bool, hold: bool) -> None:
+    # ---- how it is done ------------------------------------------------------------------------
+
+    def _meant(self, what: Any) -> tuple[TreeModel, np.ndarray, str, tuple[int, ...]]:
+        """What a selector picks: the model, the parameters, words for them, rows to show it."""
         self._look_first()
-        named = select(self.adapter.model, what).paths
-        self._give(what, Order(frozen, named, hold), "click")
+        model = self._tree.model
+        index = model.structure.index
+        if (
+            isinstance(what, list | tuple)
+            and what
+            and all(isinstance(path, str) and path in index for path in what)
+        ):
+            rows = tuple(sorted({index[path] for path in what}))
+            mask = model.parameters_of(rows)
+            if mask.any():
+                return model, mask, _row_words(model, rows), rows
+        mask = model.picker.pick(what)
+        rows = tuple(model.parameter_rows[mask].tolist())
+        if isinstance(what, str) and what in index and not is_glob(what):
+            rows = (index[what],)
+        return model, mask, describe(what, model.index.names(mask)), rows
 
-    def _give(self, what: Any, order: Order, origin: str) -> None:
-        trainer = self.trainer
-        if trainer is None:
-            self._apply(order, what, origin)
-            return
-
-        def make() -> None:
-            if order.frozen:
-                trainer.freeze(what, order.hold, origin=origin)
-            else:
-                trainer.unfreeze(what, origin=origin)
-
-        rows = self._tree.rows_of(what, order.paths)
-        self._request(_Request(origin, order.paths, rows), make)
-
-    def _request(self, request: _Request, make: Callable[[], None]) -> None:
-        """Note a request, then make it: its event may come before the call returns."""
-        with self._lock:
-            self._requests.append(request)
-        try:
-            make()
-        except BaseException:
-            with self._lock:
-                self._requests.remove(request)
-            raise
-        if request in self._requests:
-            self._tell(Change("pending", tuple(self.structure.paths[row] for row in request.rows)))
-
-    def _apply(self, order: Order, what: Any, origin: str) -> None:
-        """Carry an order out on the model itself."""
-        hold = (True if order.hold else None) if order.frozen else False
-        self.adapter.set_frozen(order.paths, order.frozen, hold)
-        name = (what or "everything") if isinstance(what, str) else f"{len(order.paths)} parameters"
-        label = f"{'freeze' if order.frozen else 'unfreeze'} {name}"
-        self._applied(order.frozen, order.paths, hold, label, origin)
-
-    def _step_back(self, origin: str) -> None:
-        self._look_first()
-        with self._lock:
-            if self._requests:
-                self._postponed.append(origin)
-                return
-            source, target = self._done, self._undone
-            if origin == "redo":
-                source, target = target, source
-            if not source:
-                return
-            deed = source.pop()
-            target.append(deed)
-        orders = (orders_to_take_back if origin == "undo" else orders_to_repeat)(deed)
-        for order in orders:
-            # Parameters may be gone with a module that was replaced since.
-            paths = tuple(path for path in order.paths if path in self.structure.index)
-            if paths:
-                what = self._tree.selector(paths)
-                self._give(what, Order(order.frozen, paths, order.hold), origin)
-
-    # ---- what happened -------------------------------------------------------------------------
-
-    def _heard(self, event: Event) -> None:
-        """Take in an event of the trainer; in the training thread, once a step."""
-        if isinstance(event, StepDone):
-            if self._look_again:
-                self._look_again = False
-                self._read()
-        elif isinstance(event, FreezeChanged):
-            self._answered(event)
-            self._applied(event.frozen, event.paths, event.hold, event.label, event.origin)
-            self._resume_postponed()
-        elif isinstance(event, Failed | Finished | Stopped):
-            with self._lock:
-                forgotten, self._requests = self._requests, []
-            if forgotten:
-                self._tell(Change("pending"))
-            self._resume_postponed()
-
-    def _answered(self, event: FreezeChanged) -> None:
-        with self._lock:
-            for i, request in enumerate(self._requests):
-                if request.origin == event.origin and request.paths == event.paths:
-                    del self._requests[i]
-                    return
-
-    def _resume_postponed(self) -> None:
-        with self._lock:
-            if self._requests:
-                return
-            waiting, self._postponed = self._postponed, []
-        for origin in waiting:
-            self._step_back(origin)
-
-    def _applied(
-        self, frozen: bool, paths: tuple[str, ...], hold: bool | None, label: str, origin: str
+    def _act(
+        self,
+        model: TreeModel,
+        parts: list[Part],
+        words: str,
+        rows: tuple[int, ...],
+        label: str = "",
     ) -> None:
-        with self._lock:
-            deed = self._tree.note(frozen, paths, hold, label)
-            if deed is not None and origin not in ("undo", "redo"):
-                self._done.append(deed)
-                self._undone.clear()
-        self._tell(Change("state", deed.changed if deed else (), label))
+        """Carry out what was asked for, but for what is locked.
 
-    def _read(self) -> bool:
-        paths = self._tree.read()
-        if paths is not None:
-            self._tell(Change("state", paths, "changed on the model itself"))
-        return paths is not None
+        Parameters
+        ----------
+        model : TreeModel
+        parts : list of (freeze, parameters, hold)
+            As in `Order`.
+        words : str
+            For what is frozen or unfrozen; empty: those that fit each part.
+        rows : tuple of int
+            Those that show it.
+        label : str
+            For all parts together; by default the words of the only one.
+        """
+        locked = self._locks.mask(model)
+        frozen = self._tree.look()[1].frozen
+        left = np.zeros(len(frozen), bool)
+        for to, mask, hold in parts:
+            left |= mask & locked & (True if to is None or hold else frozen != to)
+        spared = self._locks.concerned(model, left) if left.any() else []
+        note = left_words(spared)
+        orders: list[Order] = []
+        for to, mask, hold in parts:
+            mask = mask & ~locked
+            if mask.any():
+                what = (words or self._tree.words(model, mask)) + note
+                orders.append(Order(to, model.index.names(mask), hold, what))
+        if orders:
+            self._dispatcher.give(Action(tuple(orders), rows, label and label + note))
+        if spared:
+            named = ", ".join(repr(path or "the model") for path in spared[:3])
+            more = f" and {len(spared) - 3} more" if len(spared) > 3 else ""
+            self._warn(f"{named}{more}: locked, and left as it was")
 
-    # ---- telling -------------------------------------------------------------------------------
+    def _warn(self, message: str) -> None:
+        warnings.warn(message, FreezevizWarning, stacklevel=4)
 
-    def _unsubscribe(self, entry: Callable[[Change], object]) -> None:
-        with self._lock:
-            self._callbacks = tuple(other for other in self._callbacks if other is not entry)
 
-    def _tell(self, change: Change) -> None:
-        for entry in self._callbacks:
-            try:
-                entry(change)
-            except Exception as error:
-                self._unsubscribe(entry)
-                message = (
-                    f"a subscriber of the explorer raised {type(error).__name__}: {error}. "
-                    "It gets no more calls."
-                )
-                try:
-                    warnings.warn(message, ObserverWarning, stacklevel=2)
-                except ObserverWarning:  # warnings may be errors, but this one ends no command
-                    _log.warning(message, exc_info=error)
+def _row_words(model: TreeModel, rows: Iterable[int]) -> str:
+    paths = [model.structure.paths[row] or "everything" for row in rows]
+    return paths[0] if len(paths) == 1 else f"{len(paths)} rows"

@@ -1,15 +1,19 @@
 """`explore`: a model or a run, to look at and to act on."""
 
+import threading
 import weakref
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Any, TypeVar
 
 from freezeviz.adapters import adapt
+from freezeviz.errors import RunError
+from freezeviz.explorer._background import Background
 from freezeviz.explorer._controller import Controller
 from freezeviz.explorer._html import html_tree
+from freezeviz.explorer._optimizers import watch_optimizer
 from freezeviz.explorer._text import shown_rows, text_tree, totals_line
-from freezeviz.train import Trainer
+from freezeviz.train import OwnRun, Run, Trainer
 
 MOST_LINES = 80
 
@@ -18,6 +22,7 @@ MOST_LINES = 80
 _known: "weakref.WeakValueDictionary[int, Explorer]" = weakref.WeakValueDictionary()
 
 Face = Callable[["Explorer"], dict[str, Any] | None]
+R = TypeVar("R")
 
 
 class Explorer:
@@ -31,6 +36,8 @@ class Explorer:
     target : model or Trainer
     controller : Controller
     trainer : Trainer or None
+    optimizer : object or None
+        What the user trains the model with, if `explore` was told; a `Trainer` has its own.
     """
 
     def __init__(self, target: Any) -> None:
@@ -38,8 +45,154 @@ class Explorer:
         self.trainer = target if isinstance(target, Trainer) else None
         adapter = target.adapter if isinstance(target, Trainer) else adapt(target)
         self.controller = Controller(adapter, self.trainer)
+        self.optimizer: Any = None
+        self._end_watch: Callable[[], None] = lambda: None
         self.face: Face | None = None
         self.hint = ""  # a line below what is printed, from whoever gives the face
+        self._own_run: OwnRun | None = None
+        self._lock = threading.Lock()  # two threads may want the run for the first time
+        self._waiting: tuple[Callable[[Run], object], ...] = ()
+
+    # ---- a run ---------------------------------------------------------------------------------
+
+    @property
+    def run_view(self) -> Run | None:
+        """The run that is shown: the `Trainer`; of a model alone, its own loop once there is one.
+
+        A loop is known from the first of `freezeviz.steps`, `log` and `run` on.
+        """
+        return self.trainer or self._own_run
+
+    def when_run(self, callback: Callable[[Run], object]) -> Callable[[], None]:
+        """Have `callback` called with the run as soon as there is one, at once if there is.
+
+        Returns a function that ends the waiting.
+        """
+        with self._lock:
+            run = self.run_view
+            if run is None:
+                self._waiting = (*self._waiting, callback)
+        if run is not None:
+            callback(run)
+
+        def stop() -> None:
+            with self._lock:
+                self._waiting = tuple(other for other in self._waiting if other is not callback)
+
+        return stop
+
+    def own_run(self) -> OwnRun:
+        """Return the run of the user's own loops, which is made when it is first asked for.
+
+        Raises
+        ------
+        RunError
+            If this explorer shows a `Trainer`.
+        """
+        if self.trainer is not None:
+            raise RunError(
+                "this explorer shows a Trainer, which has a loop of its own: use trainer.steps(), "
+                "Trainer(metrics=...) and trainer.start(), or explore the model alone"
+            )
+        with self._lock:
+            if self._own_run is not None:
+                return self._own_run
+            run = self._own_run = OwnRun(self.controller.adapter)
+            waiting, self._waiting = self._waiting, ()
+        self.controller.attach(run)
+        for callback in waiting:
+            callback(run)
+        return run
+
+    def log(self, /, **values: Any) -> None:
+        """Keep numbers of the step in hand, for the plots.
+
+        In the body of a loop over `freezeviz.steps` they belong to its step; after it, to its last
+        step. In a loop of another kind every call counts as a step, and what was clicked takes
+        effect in it.
+
+        Parameters
+        ----------
+        **values : number, array or tensor of one element
+            ``loss`` and ``accuracy`` are drawn as a `Trainer`'s; so is, with the prefix
+            ``validation_``, what was measured of validation data. Any other name is a metric of
+            your own. None is left out.
+
+        Raises
+        ------
+        DataError
+            If a name is taken or a value is no single number; nothing is kept then.
+        RunError
+            If this explorer shows a `Trainer`.
+        StopRun
+            Where the call counts as a step: if somebody asked for the end of the run.
+
+        Examples
+        --------
+        >>> explorer.log(loss=loss, accuracy=right / len(y), gradient=norm)
+        """
+        self.own_run().log(values)
+
+    def run(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> "Background[R]":
+        """Run a function that trains in the background, in a thread of its own; returns at once.
+
+        The notebook stays free meanwhile, so clicks arrive in any front end. Loops over
+        `freezeviz.steps` in the function pause and stop when asked to.
+
+        Parameters
+        ----------
+        function : callable
+        *args, **kwargs
+            What to call it with.
+
+        Returns
+        -------
+        background : Background
+            ``wait()``, ``done``, ``error``, ``result``.
+
+        Raises
+        ------
+        RunError
+            If a run is under way, or if this explorer shows a `Trainer`.
+
+        Examples
+        --------
+        >>> def train():
+        ...     for step, (x, y) in fv.steps(loader, explorer):
+        ...         explorer.log(loss=train_on(x, y))
+        >>> running = explorer.run(train)
+        """
+        return Background(self.own_run(), function, args, kwargs)
+
+    # ---- what trains it ------------------------------------------------------------------------
+
+    def watch(self, optimizer: Any) -> None:
+        """Have it looked after that an optimizer of your own has all that is trainable.
+
+        An optimizer of PyTorch moves what it was given when it was made: a parameter that was
+        frozen then, and left out, does not move when it is unfrozen later. A `FreezevizWarning`
+        names such parameters, now and after every change, and the line that adds them.
+
+        Parameters
+        ----------
+        optimizer : object
+            Takes the place of one that was watched before.
+
+        Raises
+        ------
+        TypeError
+            If it is no optimizer of the model's framework.
+
+        Examples
+        --------
+        >>> explorer.watch(torch.optim.AdamW(model.head.parameters()))
+        """
+        end = watch_optimizer(self.controller, optimizer)
+        self._end_watch, before = end, self._end_watch
+        before()
+        self.optimizer = optimizer
+
+    # ---- looking -------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         structure, frozen, held, _ = self.controller.masks()
@@ -62,12 +215,14 @@ class Explorer:
         return bundle or {"text/plain": repr(self), "text/html": self.html()}
 
 
-def explore(target: Any, *, face: Face | None = None) -> Explorer:
+def explore(target: Any, optimizer: Any = None, *, face: Face | None = None) -> Explorer:
     """Return the explorer of a model or a run; always the same one as long as somebody has it.
 
     Parameters
     ----------
     target : model of a supported framework, or Trainer
+    optimizer : object, optional
+        What your own loop trains the model with; see `Explorer.watch`.
     face : callable, optional
         Makes what a notebook shows: given the explorer, returns a MIME bundle, or None for text and
         HTML. `freezeviz.widgets`, which stands above this room, gives its own.
@@ -84,4 +239,6 @@ def explore(target: Any, *, face: Face | None = None) -> Explorer:
         explorer.controller.refresh()
     if face is not None:
         explorer.face = face
+    if optimizer is not None:
+        explorer.watch(optimizer)
     return explorer

@@ -1,15 +1,13 @@
 """The rows of a tree as records, for code that looks at them one by one."""
 
-from dataclasses import dataclass
-from itertools import starmap
+from typing import NamedTuple
 
 import numpy as np
 
 from freezeviz.explorer._structure import STATES, Structure
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of the tree: a module, or a parameter.
 
     Attributes
@@ -64,4 +62,4 @@ def make_rows(structure: Structure, frozen: np.ndarray, held: np.ndarray) -> lis
         structure.aliases,
         strict=True,
     )
-    return list(starmap(Row, columns))
+    return list(map(Row._make, columns))

@@ -31,6 +31,8 @@ class Structure:
         Of the row and all below it.
     index : dict of str to int
         Row of each path, aliases included.
+    tied : int array, shape (pairs, 2)
+        Rows of a module and of a parameter that is also below it by one of its further paths.
     """
 
     paths: tuple[str, ...]
@@ -46,13 +48,17 @@ class Structure:
     n_parameters: np.ndarray
     n_bytes: np.ndarray
     index: dict[str, int]
+    tied: np.ndarray
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def parameters_below(self, row: int) -> list[int]:
-        """Rows of the parameters of row `row`: its own and all below."""
-        return [int(i) for i in range(row, self.end[row]) if self.is_parameter[i]]
+        """Rows of the parameters of row `row`, its own and all below, by any of their paths."""
+        rows = row + np.flatnonzero(self.is_parameter[row : self.end[row]])
+        if len(self.tied):
+            rows = np.union1d(rows, self.tied[self.tied[:, 0] == row, 1])
+        return rows.tolist()
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """Sums of `values`, shape (rows,), over each row and all below it."""
@@ -63,6 +69,10 @@ class Structure:
         """State of each row (an index of `STATES`), given which parameter rows are frozen."""
         all_below = self.sums(self.is_parameter)
         frozen_below = self.sums(frozen & self.is_parameter)
+        if len(self.tied):
+            modules, parameters = self.tied.T
+            np.add.at(all_below, modules, 1)
+            np.add.at(frozen_below, modules, frozen[parameters])
         states = np.full(len(self), MIXED, np.uint8)
         states[frozen_below == 0] = TRAINABLE
         states[frozen_below == all_below] = FROZEN
@@ -141,11 +151,29 @@ def build_structure(root: "LayerInfo") -> Structure:
         np.array(sizes, np.int64),
         np.array(n_bytes, np.int64),
         index,
+        _tied(aliases, is_parameter, end, index),
     )
     # Own sizes so far; a row stands for all below it.
     structure.n_parameters[:] = structure.sums(structure.n_parameters)
     structure.n_bytes[:] = structure.sums(structure.n_bytes)
     return structure
+
+
+def _tied(
+    aliases: list[tuple[str, ...]], is_parameter: list[bool], end: np.ndarray, index: dict[str, int]
+) -> np.ndarray:
+    """Return pairs of a module and a parameter that is below it by a further path only, as rows."""
+    pairs: set[tuple[int, int]] = set()
+    for row, names in enumerate(aliases):
+        if not is_parameter[row]:
+            continue
+        for above in names:
+            while above:
+                above = above.rpartition(".")[0]
+                module = index.get(above, row)
+                if not module <= row < end[module]:
+                    pairs.add((module, row))
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
 def _label(path: str, parent: str) -> str:

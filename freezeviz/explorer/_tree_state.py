@@ -1,17 +1,64 @@
 """The rows of a model and what of them is frozen and held: what a controller knows."""
 
 import threading
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import numpy as np
 
-from freezeviz.adapters import ModelAdapter
-from freezeviz.explorer._deeds import Deed
+from freezeviz.adapters import LayerInfo, ModelAdapter
+from freezeviz.adapters._index import ParameterIndex
+from freezeviz.explorer._deeds import Transition
+from freezeviz.explorer._filters import Finder
+from freezeviz.explorer._orders import Move, Order, Rule, State
 from freezeviz.explorer._rows import Row, make_rows
 from freezeviz.explorer._structure import Structure, build_structure
-from freezeviz.freezing import Selection
-from freezeviz.paths import is_glob
+from freezeviz.freezing._pick import Picker
+
+T = TypeVar("T")
+
+
+class TreeModel:
+    """A model's structure, and what follows from it alone; replaced as a whole.
+
+    Attributes
+    ----------
+    snapshot : LayerInfo
+    structure : Structure
+    picker : Picker
+        Answers selectors.
+    index : ParameterIndex
+    parameter_rows, layer_rows : int array
+        Rows of the parameters, in the order of the index, and of the layers.
+    rule : Rule
+    finder : Finder
+    """
+
+    def __init__(self, adapter: ModelAdapter, snapshot: LayerInfo) -> None:
+        self.snapshot = snapshot
+        self.structure: Structure = build_structure(snapshot)
+        self.picker = Picker(adapter, snapshot)
+        self.index: ParameterIndex = self.picker.index
+        self.parameter_rows = np.flatnonzero(self.structure.is_parameter)
+        self.layer_rows = np.flatnonzero(~self.structure.is_parameter)
+        self.rule = Rule(self.index, (self.structure.paths[i] for i in self.layer_rows.tolist()))
+        self.finder = Finder(self.structure)
+        self._kept: dict[str, Any] = {}
+
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made once: what follows from the structure and is seldom needed."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+    def parameters_of(self, rows: Iterable[int]) -> np.ndarray:
+        """The parameters of rows and of all below them, as a bool array in the index's order."""
+        s = self.structure
+        mask = np.zeros(len(s), bool)
+        for row in rows:
+            mask[s.parameters_below(row)] = True
+        return mask[self.parameter_rows]
 
 
 class TreeState:
@@ -24,10 +71,19 @@ class TreeState:
     def __init__(self, adapter: ModelAdapter) -> None:
         self.adapter = adapter
         self.lock = threading.RLock()
-        self._snapshot = adapter.snapshot()
-        self.structure: Structure = build_structure(self._snapshot)
+        self.model = TreeModel(adapter, adapter.snapshot())
         self._frozen = self._mask(adapter.frozen())
         self._held = self._mask(adapter.held())
+
+    def still(self) -> AbstractContextManager[object]:
+        """A block in which the adapter need not look again and again whether the model changed."""
+        still = getattr(self.adapter, "still", None)
+        return nullcontext() if still is None else still()
+
+    @property
+    def structure(self) -> Structure:
+        """The rows without their state."""
+        return self.model.structure
 
     # ---- looking -------------------------------------------------------------------------------
 
@@ -41,32 +97,28 @@ class TreeState:
         with self.lock:
             return self.structure, self._frozen.copy(), self._held.copy()
 
-    def all_frozen(self, rows: list[int]) -> bool:
-        """Whether all of these parameter rows are frozen."""
+    def look(self) -> tuple[TreeModel, State]:
+        """The structure and the state, by parameters and layers."""
         with self.lock:
-            return bool(self._frozen[rows].all())
+            model = self.model
+            return model, State(self._frozen[model.parameter_rows], self._held[model.layer_rows])
 
-    def selector(self, paths: Iterable[str]) -> Any:
-        """What selects these parameters: if they are all of a module, its path."""
-        s = self.structure
-        rows = sorted(s.index[path] for path in paths)
-        above = rows[0]
+    def words(self, model: TreeModel, mask: np.ndarray) -> str:
+        """A few words for some parameters: the path of the module whose parameters they are."""
+        s, rows = model.structure, model.parameter_rows[mask]
+        count = f"{len(rows)} parameters"
+        if not len(rows):
+            return count
+        above = int(rows[0])
         while above >= 0 and s.end[above] <= rows[-1]:
             above = int(s.parent[above])
-        if above < 0 or s.parameters_below(above) != rows:
-            everything = tuple(s.paths[i] for i in np.flatnonzero(s.is_parameter))
-            return Selection(self.adapter, everything, paths)
+        if above < 0 or not np.array_equal(s.parameters_below(above), rows):
+            return count
         # The highest such module: a lone child has the parameters of its parent.
-        while s.parent[above] >= 0 and s.parameters_below(int(s.parent[above])) == rows:
-            above = int(s.parent[above])
-        return s.paths[above]
-
-    def rows_of(self, what: Any, named: Iterable[str]) -> tuple[int, ...]:
-        """The rows that show a request: the module that it names, else the parameters."""
-        index = self.structure.index
-        if isinstance(what, str) and what in index and not is_glob(what):
-            return (index[what],)
-        return tuple(index[path] for path in named if path in index)
+        parent = int(s.parent[above])
+        while parent >= 0 and len(s.parameters_below(parent)) == len(rows):
+            above, parent = parent, int(s.parent[parent])
+        return s.paths[above] or "everything"
 
     # ---- changing ------------------------------------------------------------------------------
 
@@ -74,17 +126,17 @@ class TreeState:
         """Take in a changed structure; returns whether it had changed."""
         snapshot = self.adapter.snapshot()
         with self.lock:
-            if snapshot == self._snapshot:
+            if snapshot is self.model.snapshot or snapshot == self.model.snapshot:
                 return False
             frozen, held = self._names(self._frozen), self._names(self._held)
-            self._snapshot = snapshot
-            self.structure = build_structure(snapshot)
+            self.model = TreeModel(self.adapter, snapshot)
             self._frozen, self._held = self._mask(frozen), self._mask(held)
             return True
 
     def read(self) -> tuple[str, ...] | None:
         """Read what is frozen and held; returns the parameters that differ, None without news."""
-        frozen, held = self.adapter.frozen(), self.adapter.held()
+        with self.still():
+            frozen, held = self.adapter.frozen(), self.adapter.held()
         with self.lock:
             new_frozen, new_held = self._mask(frozen), self._mask(held)
             differs = new_frozen != self._frozen
@@ -92,27 +144,56 @@ class TreeState:
             self._frozen, self._held = new_frozen, new_held
             return self._names(differs) if news else None
 
-    def note(
-        self, frozen: bool, paths: Iterable[str], hold: bool | None, label: str
-    ) -> Deed | None:
-        """Take in that these parameters are (un)frozen now; None if they were."""
+    def note(self, frozen: bool, paths: Iterable[str], hold: bool | None) -> Transition:
+        """Take in that these parameters are (un)frozen now; returns what that changed."""
         with self.lock:
-            s = self.structure
-            named = tuple(path for path in paths if path in s.index)
-            rows = [s.index[path] for path in named]
-            pairs = list(zip(named, rows, strict=True))
-            frozen_before = frozenset(path for path, row in pairs if self._frozen[row])
-            held_before = frozenset(path for path, row in pairs if self._held[s.parent[row]])
-            changed = tuple(path for path in named if (path in frozen_before) != frozen)
-            self._frozen[rows] = frozen
-            held_changed = False
+            before, held_before = self._frozen, self._held
+            named = self._mask(paths)
+            self._frozen = before | named if frozen else before & ~named
             if hold is not None:
-                held = self._mask(self.adapter.held())
-                held_changed = not np.array_equal(held, self._held)
-                self._held = held
-            if not changed and not held_changed:
-                return None
-            return Deed(label, frozen, changed, hold, named, held_before, frozen_before)
+                self._held = self._mask(self.adapter.held())
+            return Transition(
+                self.structure,
+                self._frozen & ~before,
+                before & ~self._frozen,
+                self._held & ~held_before,
+                held_before & ~self._held,
+            )
+
+    def orders(self, transition: Transition, *, back: bool, spared: np.ndarray) -> list[Order]:
+        """What makes a change again, or takes it back.
+
+        Parameters
+        ----------
+        transition : Transition
+            It may be of a structure that was replaced since: what is gone is passed over.
+        back : bool
+        spared : bool array, shape (parameters,)
+            Parameters that stay as they are.
+        """
+        model, now = self.look()
+        froze, thawed, held, released = (
+            mask
+            if transition.structure is model.structure
+            else self._mask(transition.structure.paths[i] for i in np.flatnonzero(mask))
+            for mask in transition.masks
+        )
+        if back:
+            froze, thawed, held, released = thawed, froze, released, held
+        parameters, layers = model.parameter_rows, model.layer_rows
+        frozen = (now.frozen | froze[parameters]) & ~thawed[parameters]
+        target_held = (now.held | held[layers]) & ~released[layers]
+        if spared.any():
+            frozen = np.where(spared, now.frozen, frozen)
+            still = (model.index.sums(spared) > 0)[model.rule.carriers]
+            target_held = np.where(still, now.held, target_held)
+        moves = model.rule.moves(now, State(frozen, target_held))
+        return [self.order(model, move) for move in moves]
+
+    def order(self, model: TreeModel, move: Move) -> Order:
+        """A move as an order."""
+        mask = move.parameters
+        return Order(move.frozen, model.index.names(mask), move.hold, self.words(model, mask))
 
     # ---- small things --------------------------------------------------------------------------
 

@@ -185,7 +185,8 @@ def receipt(model: Any, *, keep_values: bool = True) -> Receipt:
     Verified: 2 arrays unchanged, byte for byte.
     """
     # A trainer is known by what it offers: this room lies below the one where trainers live.
-    if hasattr(model, "adapter") and hasattr(model, "step"):
+    # Models may have parts by such names.
+    if hasattr(getattr(model, "adapter", None), "set_frozen") and hasattr(model, "step"):
         return Receipt(model.adapter, model, keep_values)
     return Receipt(adapt(model), None, keep_values)
 

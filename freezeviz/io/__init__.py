@@ -34,9 +34,13 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) 
     ------
     WeightsError
         If the suffix is neither, or an array does not hold numbers.
+    FileNotFoundError
+        If there is no such directory.
     """
     path = Path(path)
     _reader(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no directory {path.parent} to save {path.name} in")
     _save.save(path, arrays)
 
 

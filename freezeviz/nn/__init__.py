@@ -1,7 +1,8 @@
 """Models: modules with parameters that can be frozen, layers, initialisers and losses.
 
-Parameters are float16, float32 or float64. There is no bfloat16: NumPy has none, and what
-``ml_dtypes`` adds is no floating dtype for it.
+Parameters are float16, float32 or float64. There is no bfloat16: NumPy has none, and takes the
+one that ``ml_dtypes`` adds for raw bytes; as a parameter it is refused. Files with bfloat16 are
+read, as float32, which holds every such number exactly.
 """
 
 from freezeviz.nn import init, losses

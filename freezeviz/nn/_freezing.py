@@ -15,14 +15,27 @@ from freezeviz.errors import ParameterKeyError, UnmatchedKeyWarning, closest
 from freezeviz.nn._members import Slot, Tree, own, own_parameters
 
 if TYPE_CHECKING:
+    from freezeviz.nn._attributes import Attributes
     from freezeviz.nn._module import Module
 
 
 def as_keys(keys: str | Iterable[str] | None) -> list[str] | None:
-    """Return the keys as a list; a string is one key, any other iterable a sequence of them."""
+    """Return the keys as a list; a string is one key, any other iterable a sequence of them.
+
+    Raises
+    ------
+    TypeError
+        If they are no names.
+    """
     if keys is None:
         return None
-    return [keys] if isinstance(keys, str) else list(keys)
+    listed = [keys] if isinstance(keys, str) else list(keys) if isinstance(keys, Iterable) else []
+    if any(not isinstance(key, str) for key in listed) or not isinstance(keys, Iterable):
+        raise TypeError(
+            f"keys are names of parameters, one text or several, got {keys!r}; for modules and "
+            "other selectors use freezeviz.freeze(model, ...)"
+        )
+    return listed
 
 
 def find(modules: list["Module"], keys: list[str] | None, call: str, strict: bool) -> list[Slot]:
@@ -97,7 +110,7 @@ def release(modules: Iterable["Module"], slots: Iterable[Slot]) -> None:
                 module._governed -= {entry.path, *entry.aliases}
 
 
-def original(module: "Module", name: str, value: Any) -> Any:
+def original(module: "Attributes", name: str, value: Any) -> Any:
     """Return the array that a member was before it was frozen; other arrays as they are."""
     kept = module._frozen.get(name)
     return kept if stands_for(kept, value) else thawed(value)

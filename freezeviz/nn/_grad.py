@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from freezeviz import autodiff
-from freezeviz.nn import _bind, _updating
+from freezeviz.nn import _bind, _calls, _updating
 from freezeviz.nn._members import Tree
 from freezeviz.nn._module import Module
 
@@ -70,6 +70,9 @@ def value_and_grad(model: Module, fn: Callable[..., Any]) -> Callable[..., tuple
         scope.commit()
         for entry, gradient in zip(trainable, gradients, strict=True):
             entry.value = gradient
+        listener = _calls.listening()
+        if listener is not None:
+            listener.gradients(trainable)
         return value, _updating.nested(model, trainable) if trainable else {}
 
     return value_and_gradient

@@ -5,20 +5,25 @@ of them to any depth. Tuples and other objects are not entered (MLX's rule).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from freezeviz.backend import array_namespace, is_array, memory_key
 from freezeviz.nn import _bind
 from freezeviz.paths import join
 
 if TYPE_CHECKING:
+    from freezeviz.nn._attributes import Attributes
     from freezeviz.nn._module import Module
+
+
+_OWN = frozenset({"_members", "_frozen"})  # what a module keeps its parts in
+_FOREIGN = ("bfloat16", "float8_", "float6_", "float4_")  # not float64
 
 
 class Slot(NamedTuple):
     """A place in a module where an array stands: ``container[key]``, known there as `name`."""
 
-    owner: "Module"
+    owner: "Attributes"
     name: str
     container: Any
     key: Any
@@ -68,12 +73,21 @@ def is_parameter(value: Any) -> bool:
     return array_namespace(value).isdtype(value.dtype, ("real floating", "complex floating"))
 
 
-def is_buffer(module: "Module", name: str, value: Any) -> bool:
+def foreign_float(dtype: Any) -> str | None:
+    """Return the name of a floating dtype that NumPy does not have itself, None for others.
+
+    Those of ``ml_dtypes``: NumPy takes them for raw bytes, so they would silently be buffers.
+    """
+    name = getattr(dtype, "name", str(dtype))
+    return name if getattr(dtype, "kind", "V") == "V" and name.startswith(_FOREIGN) else None
+
+
+def is_buffer(module: "Attributes", name: str, value: Any) -> bool:
     """Return whether an array that stands in a module is none of its parameters."""
     return name in module._buffer_names or not is_parameter(value)
 
 
-def own(module: "Module") -> list[tuple[str, Slot | None, Any]]:
+def own(module: "Attributes") -> list[tuple[str, Slot | None, Any]]:
     """Return the arrays and modules that a module owns directly: name, slot and value.
 
     Lists and dicts are entered and give dotted names (``"w.0"``), other modules are not. The slot
@@ -85,7 +99,7 @@ def own(module: "Module") -> list[tuple[str, Slot | None, Any]]:
 
 
 def _collect(
-    found: list[Any], owner: "Module", prefix: str, container: Any, items: Iterable[Any]
+    found: list[Any], owner: "Attributes", prefix: str, container: Any, items: Iterable[Any]
 ) -> None:
     for key, value in items:
         if isinstance(value, dict):
@@ -99,7 +113,16 @@ def _collect(
             found.append((f"{prefix}{key}", None, value))
 
 
-def own_parameters(module: "Module") -> list[Slot]:
+def private_modules(module: "Attributes") -> list[tuple[str, Any]]:
+    """Return the modules in lists and dicts with a leading underscore, which are no members."""
+    found: list[Any] = []
+    for name, value in vars(module).items():
+        if name[0] == "_" and name not in _OWN and isinstance(value, dict | list):
+            _collect(found, module, "", vars(module), [(name, value)])
+    return [(name, value) for name, slot, value in found if slot is None]
+
+
+def own_parameters(module: "Attributes") -> list[Slot]:
     """Return the slots of the learnable arrays that a module owns directly."""
     return [
         slot
@@ -119,6 +142,9 @@ class Tree:
     all_paths : bool
         Also find the further paths of what lies below shared modules: needed where names come
         from outside, not in every training step.
+    private : bool
+        Also find modules in lists and dicts with a leading underscore: not in every training
+        step, for such a list may be long and hold anything.
 
     Attributes
     ----------
@@ -133,7 +159,8 @@ class Tree:
         ``id(module)`` to first path.
     """
 
-    def __init__(self, root: "Module", all_paths: bool = False):
+    def __init__(self, root: "Attributes", all_paths: bool = False, private: bool = False):
+        self._private = private
         self.modules: list[tuple[str, Module]] = []
         self.module_aliases: dict[str, list[str]] = {}
         self.parameters: list[Entry] = []
@@ -141,7 +168,7 @@ class Tree:
         self.paths: dict[int, str] = {}
         self._entries: dict[Any, Entry] = {}
         self._hidden: list[tuple[str, Module]] = []
-        self._walk(root, "", public=True)
+        self._walk(cast("Module", root), "", public=True)
         # After all else: a module that has a public path, too, is known by that one.
         for path, module in self._hidden:
             self._visit(module, path, public=False)
@@ -167,6 +194,12 @@ class Tree:
                     self._visit(value, prefix + name, public)
             elif public and name[0] != "_":
                 self._add(prefix + name, slot, value, is_buffer(module, name, value))
+        if self._private:
+            for name, value in private_modules(module):
+                if public:
+                    self._hidden.append((prefix + name, value))
+                else:
+                    self._visit(value, prefix + name, public)
 
     def _visit(self, module: "Module", path: str, public: bool) -> None:
         seen = self.paths.get(id(module))

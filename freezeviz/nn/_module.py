@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from reprlib import recursive_repr
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from freezeviz import backend, random
-from freezeviz.autodiff import Tracer, stop_gradient
 from freezeviz.backend import is_array
-from freezeviz.errors import AutodiffError, closest
 from freezeviz.nn import _bind, _freezing, _updating, _weights
-from freezeviz.nn._members import Tree, is_buffer, is_parameter, own
+from freezeviz.nn._attributes import Attributes
+from freezeviz.nn._members import Tree, is_buffer
 from freezeviz.tree import tree_flatten
 
 __all__ = ["Module"]
 
 
-class Module:
+class Module(Attributes):
     """A node of a model: parameters, buffers, submodules and a computation.
 
     Subclasses assign their parts in ``__init__`` after ``super().__init__()`` and define
@@ -54,10 +50,6 @@ class Module:
     ['proj.weight', 'proj.bias', 'gain']
     """
 
-    _is_freezeviz_module = True
-    _members: dict[str, Any]
-    _buffer_names: set[str]
-    _frozen: dict[str, Any]
     # Paths of parameters below this module that it keeps frozen, whatever they are otherwise:
     # those of a wrapper that freezes (`explicit.FrozenLayer`).
     _governed: frozenset[str] = frozenset()
@@ -68,138 +60,6 @@ class Module:
     `explicit.setup` gives the layer a state for each. None: ``("training",)`` if the class reads
     ``self.training``, else nothing.
     """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # Not in __init__: a subclass that assigns before super().__init__() works all the same.
-        self = super().__new__(cls)
-        vars(self).update(_members={}, _buffer_names=set(), _frozen={}, _training=True, _held=False)
-        return self
-
-    def __init__(self) -> None:
-        pass
-
-    # ------------------------------------------------------------ attributes
-
-    def __getattr__(self, name: str) -> Any:
-        # Called for what is not in __dict__: members, which a scope may stand in for.
-        members = self.__dict__.get("_members", {})
-        scope = _bind.current.get()
-        if scope is not None:
-            bound = scope.values.get(id(self))
-            if bound is not None and name in bound:
-                return bound[name]
-        if name in members:
-            return members[name]
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}.{closest(name, members)}"
-        )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, np.generic) and is_array(self._members.get(name)):
-            value = np.asarray(value)  # arithmetic on a 0-d array gave a scalar: it stays an array
-        if name in self._buffer_names:
-            self._set_buffer(name, value)
-        elif type(value) is Tracer:
-            raise AutodiffError(
-                f"{type(self).__name__}.{name} = ... would keep a traced array in the model; "
-                "assign freezeviz.stop_gradient(...) of it"
-            )
-        elif self._is_member(name, value) and not hasattr(
-            getattr(type(self), name, None), "__set__"
-        ):
-            self._check_name(name)
-            vars(self).pop(name, None)
-            scope = _bind.current.get()
-            if scope is not None and id(self) in scope.paths and self._counts(name, value):
-                scope.set_buffer(self, name, value)
-            else:
-                self._set_member(name, value)
-        else:
-            object.__setattr__(self, name, value)
-            self._members.pop(name, None)
-
-    @staticmethod
-    def _is_member(name: str, value: Any) -> bool:
-        if isinstance(value, Module):
-            return True
-        return name[0] != "_" and (isinstance(value, dict | list) or is_array(value))
-
-    def _counts(self, name: str, value: Any) -> bool:
-        """Return whether an array of integers gets new ones: a buffer that nobody registered."""
-        return all(is_array(x) and not is_parameter(x) for x in (self._members.get(name), value))
-
-    def _check_name(self, name: str) -> None:
-        if hasattr(type(self), name):
-            raise AttributeError(
-                f"{type(self).__name__}.{name} = ...: the class has an attribute of this name, "
-                f"which would hide the new one; set a default in __init__, or rename one of them"
-            )
-
-    def _set_member(self, name: str, value: Any) -> None:
-        if is_array(value):
-            value = _freezing.thawed(value)
-        self._members[name] = value
-        if is_array(value) and name in self._frozen:
-            self._frozen[name] = value
-            self._members[name] = _freezing.read_only(value)
-            return
-        for frozen in [n for n in self._frozen if n.startswith(name + ".") or n == name]:
-            # The name now stands for something else than an array: its freezing goes with it,
-            # unless the new lists and dicts have an array there, too.
-            slot = next((s for n, s, _ in own(self) if n == frozen and s is not None), None)
-            del self._frozen[frozen]
-            if slot is not None:
-                _freezing.freeze(slot)
-
-    def _set_buffer(self, name: str, value: Any) -> None:
-        scope = _bind.current.get()
-        value, old = stop_gradient(value), self._members.get(name)
-        if isinstance(value, bool | int | float | np.generic) and is_array(old):
-            value = backend.array_namespace(old).asarray(value, dtype=old.dtype)  # pyright: ignore[reportOptionalMemberAccess]
-        if value is not None and not is_array(value):
-            raise TypeError(
-                f"{type(self).__name__}.{name} is a buffer and holds an array or None, "
-                f"got {type(value).__name__}"
-            )
-        if scope is not None and id(self) in scope.paths:
-            scope.set_buffer(self, name, value)
-        else:
-            self._members[name] = value
-
-    def __delattr__(self, name: str) -> None:
-        if name not in self._members:
-            object.__delattr__(self, name)
-            return
-        del self._members[name]
-        self._buffer_names.discard(name)
-        for frozen in [n for n in self._frozen if n == name or n.startswith(name + ".")]:
-            del self._frozen[frozen]
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._members})
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._members
-
-    def register_buffer(self, name: str, value: Any) -> None:
-        """Add an array that is saved with the weights but never trained.
-
-        Parameters
-        ----------
-        name : str
-        value : array or None
-            None declares the buffer without a value yet.
-
-        Raises
-        ------
-        TypeError
-            If `value` is neither.
-        """
-        self._check_name(name)
-        self._set_buffer(name, value)
-        self._buffer_names.add(name)
-        vars(self).pop(name, None)
-        self._frozen.pop(name, None)
 
     # ------------------------------------------------------------ first values
 
@@ -234,41 +94,6 @@ class Module:
         scope = _bind.current.get()
         given = scope.generator_of(self) if scope is not None else None
         return random.default_rng() if given is None else given
-
-    # ------------------------------------------------------------ copies and pictures
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The arrays themselves, not the read-only views of them: what is shared stays shared.
-        state = dict(vars(self))
-        state["_members"] = _updating.unfrozen_members(self)
-        state["_buffer_names"] = set(self._buffer_names)
-        state["_frozen"] = dict.fromkeys(self._frozen)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        for name, slot, _ in own(self):
-            if slot is not None and name in self._frozen:
-                _freezing.freeze(slot)
-
-    def __deepcopy__(self, memo: dict[Any, Any]) -> Self:
-        _updating.keep_ties(self, memo)
-        new = memo[id(self)] = type(self).__new__(type(self))
-        new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        return new
-
-    @recursive_repr("...")
-    def __repr__(self) -> str:
-        lines = [
-            textwrap.indent(f"({name}): {value!r}", "  ")
-            for name, slot, value in own(self)
-            if slot is None
-        ]
-        head = f"{type(self).__name__}({self._extra_repr()}"
-        return head + ("\n" + "\n".join(lines) + "\n)" if lines else ")")
-
-    def _extra_repr(self) -> str:
-        return ""
 
     # ------------------------------------------------------------ what is in it
 
@@ -306,12 +131,16 @@ class Module:
         return [(entry.path, entry.value) for entry in Tree(self).buffers]
 
     def named_modules(self) -> list[tuple[str, Module]]:
-        """Return pairs of dotted path and module, this one (``""``) first."""
-        return Tree(self).modules
+        """Return pairs of dotted path and module, this one (``""``) first.
+
+        Those that only attributes with a leading underscore lead to come last; their arrays are
+        none of the model's.
+        """
+        return Tree(self, private=True).modules
 
     def modules(self) -> list[Module]:
         """Return this module and all below it, each once."""
-        return [module for _, module in Tree(self).modules]
+        return [module for _, module in self.named_modules()]
 
     def aliases(self) -> dict[str, tuple[str, ...]]:
         """Return the further paths of what is shared, by its first path."""
@@ -336,17 +165,36 @@ class Module:
 
     @staticmethod
     def is_module(value: Any) -> bool:
-        """Return whether `value` is a module."""
+        """Return whether `value` is a module.
+
+        Parameters
+        ----------
+        value : anything
+        """
         return isinstance(value, Module)
 
     @staticmethod
     def valid_child_filter(module: Module, key: str, value: Any) -> bool:
-        """Return whether a member can hold modules (for `filter_and_map`)."""
+        """Return whether a member can hold modules (for `filter_and_map`).
+
+        Parameters
+        ----------
+        module : Module
+        key : str
+        value : anything
+        """
         return isinstance(value, Module | dict | list)
 
     @staticmethod
     def valid_parameter_filter(module: Module, key: str, value: Any) -> bool:
-        """Return whether a member is or can hold parameters (for `filter_and_map`)."""
+        """Return whether a member is or can hold parameters (for `filter_and_map`).
+
+        Parameters
+        ----------
+        module : Module
+        key : str
+        value : anything
+        """
         if key.startswith("_"):
             return False
         if is_array(value):
@@ -355,8 +203,17 @@ class Module:
 
     @staticmethod
     def trainable_parameter_filter(module: Module, key: str, value: Any) -> bool:
-        """Return whether a member is or can hold trainable parameters (for `filter_and_map`)."""
-        return Module.valid_parameter_filter(module, key, value) and key not in module._frozen
+        """Return whether a member is or can hold trainable parameters (for `filter_and_map`).
+
+        Parameters
+        ----------
+        module : Module
+        key : str
+        value : anything
+        """
+        # Names are frozen, and only as long as arrays stand there: nothing hides a module.
+        frozen = is_array(value) and key in module._frozen
+        return Module.valid_parameter_filter(module, key, value) and not frozen
 
     def filter_and_map(
         self,
@@ -410,6 +267,8 @@ class Module:
         ------
         ParameterKeyError
             With `strict`, if a key names no parameter. Nothing is frozen then.
+        TypeError
+            If a key is no text.
 
         Warns
         -----
@@ -448,6 +307,12 @@ class Module:
 
         Without `keys`, what is held is let go, too.
 
+        Parameters
+        ----------
+        recurse : bool
+        keys : str or iterable of str, optional
+        strict : bool
+
         Returns
         -------
         Module
@@ -485,7 +350,12 @@ class Module:
         return self._training and not self._held
 
     def train(self, mode: bool = True) -> Module:
-        """Put the module and all below it into train mode (or eval mode) and return it."""
+        """Put the module and all below it into train mode (or eval mode) and return it.
+
+        Parameters
+        ----------
+        mode : bool
+        """
         for module in self.modules():
             vars(module)["_training"] = bool(mode)
         return self
@@ -522,6 +392,13 @@ class Module:
     def update_modules(self, modules: Mapping[str, Any], strict: bool = True) -> Module:
         """Replace submodules, from a tree nested as the model is; new ones are trainable.
 
+        Parameters
+        ----------
+        modules : nested dict and list of modules
+            Only what is in it changes; ``{}`` stands for what stays.
+        strict : bool
+            Raise for names that the model does not have, instead of passing them over.
+
         Raises
         ------
         WeightsError
@@ -535,7 +412,20 @@ class Module:
         map_fn: Callable[[Any], Any],
         filter_fn: Callable[[Module, str, Any], bool] | None = None,
     ) -> Module:
-        """Replace each parameter by ``map_fn(parameter)`` and return this module."""
+        """Replace each parameter by ``map_fn(parameter)`` and return this module.
+
+        Parameters
+        ----------
+        map_fn : callable
+            ``array -> array``.
+        filter_fn : callable, optional
+            ``(module, name, value) -> bool``, see `filter_and_map`. By default, all parameters.
+
+        Raises
+        ------
+        WeightsError
+            If `map_fn` gives no floating array; nothing changes then.
+        """
         if filter_fn is not None:
             return self.update(self.filter_and_map(filter_fn, map_fn))
         mapped = {e.path: map_fn(e.value) for e in Tree(self).parameters}
@@ -543,7 +433,12 @@ class Module:
         return self
 
     def apply_to_modules(self, apply_fn: Callable[[str, Module], Any]) -> Module:
-        """Call ``apply_fn(path, module)`` for this module and all below it; return this."""
+        """Call ``apply_fn(path, module)`` for this module and all below it; return this.
+
+        Parameters
+        ----------
+        apply_fn : callable
+        """
         for path, module in self.named_modules():
             apply_fn(path, module)
         return self
@@ -556,12 +451,22 @@ class Module:
         dtype : dtype
         predicate : callable, optional
             Casts only arrays whose dtype it accepts.
+
+        Raises
+        ------
+        WeightsError
+            If parameters would no longer be floating, or the dtype is none of NumPy's own
+            (bfloat16).
         """
         _updating.set_dtype(self, dtype, predicate)
         return self
 
     def to(self, device: str) -> Module:
         """Move all arrays to ``'cpu'`` or ``'gpu'`` and return this module.
+
+        Parameters
+        ----------
+        device : {'cpu', 'gpu'}
 
         Raises
         ------
@@ -576,10 +481,17 @@ class Module:
     def save_weights(self, path: Any) -> None:
         """Write parameters and buffers to a ``.safetensors`` or ``.npz`` file.
 
+        Parameters
+        ----------
+        path : str or path
+            With the suffix ``.safetensors`` or ``.npz``.
+
         Raises
         ------
         WeightsError
             If the file's suffix is neither.
+        FileNotFoundError
+            If there is no such directory.
         """
         _weights.save(self, path)
 
@@ -589,10 +501,11 @@ class Module:
         Parameters
         ----------
         weights : path, mapping, or iterable of (str, array)
-            A ``.safetensors`` or ``.npz`` file, or the arrays themselves.
+            A ``.safetensors`` or ``.npz`` file, or the arrays themselves. From a file, bfloat16,
+            which NumPy does not have, becomes float32 without loss.
         strict : bool
             Require exactly the model's arrays (buffers may be missing). Otherwise what is known
-            is loaded, and the rest passed over.
+            is loaded, and the rest passed over; shapes have to fit all the same.
 
         Returns
         -------
@@ -601,6 +514,10 @@ class Module:
 
         Raises
         ------
+        FileNotFoundError
+            If there is no such file.
+        TypeError
+            If `weights` is none of these.
         WeightsError
             If names or shapes do not fit, or the file is damaged; nothing changes then.
         """

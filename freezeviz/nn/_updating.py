@@ -12,10 +12,11 @@ from freezeviz.autodiff import Tracer
 from freezeviz.backend import array_namespace, is_array
 from freezeviz.errors import AutodiffError, WeightsError, closest
 from freezeviz.nn import _bind, _freezing
-from freezeviz.nn._members import Entry, Tree, is_module, is_parameter
+from freezeviz.nn._members import Entry, Tree, foreign_float, is_module, is_parameter
 from freezeviz.paths import join
 
 if TYPE_CHECKING:
+    from freezeviz.nn._attributes import Attributes
     from freezeviz.nn._module import Module
 
 
@@ -83,17 +84,14 @@ def filter_and_map(
         if isinstance(value, dict):
             parts = {k: (f"{key}.{k}", v) for k, v in value.items()}
             return {
-                k: unwrap(owner, n, v, now[k]) for k, (n, v) in parts.items() if keep(owner, n, v)
+                k: unwrap(owner, n, v, now[k])
+                for k, (n, v) in parts.items()
+                if filter_fn(owner, n, v)
             }
         if isinstance(value, list):
             parts = [(f"{key}.{i}", v, w) for i, (v, w) in enumerate(zip(value, now, strict=True))]
-            return [unwrap(owner, n, v, w) if keep(owner, n, v) else {} for n, v, w in parts]
+            return [unwrap(owner, n, v, w) if filter_fn(owner, n, v) else {} for n, v, w in parts]
         return {}
-
-    def keep(owner: Module, key: str, value: Any) -> bool:
-        # Members of lists and dicts are no members of the module: only arrays among them are
-        # asked about, under their dotted name, so that a frozen "w.0" can be told apart.
-        return not is_array(value) or filter_fn(owner, key, value)
 
     def enter(owner: Module) -> dict[str, Any]:
         if id(owner) in entered:  # its own ancestor: a cycle
@@ -123,12 +121,29 @@ def checked(entry: Entry, value: Any, where: str) -> Any:
     value = np.asarray(value) if isinstance(value, np.generic) else value
     if not is_array(value):
         raise WeightsError(f"{where}: {entry.path!r} expects an array, got {type(value).__name__}")
+    refuse_foreign(value.dtype, f"{where}: {entry.path!r}")
     if is_parameter(entry.slots[0].value) and not is_parameter(value):
         raise WeightsError(
             f"{where}: {entry.path!r} expects a floating array, got {value.dtype}: "
             "integers and booleans cannot be trained"
         )
     return value
+
+
+def refuse_foreign(dtype: Any, where: str) -> None:
+    """Raise for bfloat16 and its like, which NumPy does not have itself.
+
+    Raises
+    ------
+    WeightsError
+        If `dtype` is one of those.
+    """
+    name = foreign_float(dtype)
+    if name is not None:
+        raise WeightsError(
+            f"{where} expects float16, float32 or float64, got {name}, which NumPy does not "
+            "have itself; convert with .astype(np.float32)"
+        )
 
 
 def _refuse_traced(entry: Entry, value: Any) -> None:
@@ -166,7 +181,7 @@ def assign(root: Module, arrays: Mapping[str, Any], where: str) -> None:
         put(entry, value)
 
 
-def unfrozen_members(module: Module) -> dict[str, Any]:
+def unfrozen_members(module: Attributes) -> dict[str, Any]:
     """Return a module's members with the arrays themselves in place of read-only views.
 
     Lists and dicts are copied, so that a shallow copy of the module can be changed by itself.
@@ -182,7 +197,7 @@ def unfrozen_members(module: Module) -> dict[str, Any]:
     return {name: plain(name, value) for name, value in module._members.items()}
 
 
-def keep_ties(root: Module, memo: dict[Any, Any]) -> None:
+def keep_ties(root: Attributes, memo: dict[Any, Any]) -> None:
     """Copy tied arrays once for `copy.deepcopy`, whatever views of them the slots hold."""
     done: set[int] = memo.setdefault("freezeviz", set())
     if id(root) in done:  # a part of a model that is being copied
@@ -204,39 +219,22 @@ def update(root: Module, values: Mapping[str, Any], strict: bool) -> None:
         for slot in entry.slots:
             by_slot[id(slot.container), slot.key] = entry
     puts: list[tuple[Entry, Any]] = []
+    call = f"{type(root).__name__}.update()"
 
     def visit(target: Any, new: Any, path: str) -> None:
-        container = target._members if is_module(target) else target
-        if isinstance(new, dict) and isinstance(container, dict):
-            items = new.items()
-        elif isinstance(new, list | tuple) and isinstance(container, list):
-            items = enumerate(new)
-        elif strict:
-            where = f"at {path!r}" if path else "given"
-            raise WeightsError(
-                f"{type(root).__name__}.update(): the tree {where} is a {type(new).__name__}, "
-                f"expected a {'list' if isinstance(container, list) else 'dict'}"
-            )
-        else:
-            return
+        container, items = _items(target, new, path, strict, call)
         for key, value in items:
-            known = key in container if isinstance(container, dict) else key < len(container)
             where = join(path, str(key))
-            if not known:
+            if not _has(container, key):
                 if strict:
-                    names = [str(k) for k in container] if isinstance(container, dict) else []
-                    raise WeightsError(
-                        f"{type(root).__name__}.update(): the model has no parameter {where!r}."
-                        f"{closest(str(key), names)}"
-                    )
+                    raise _unknown(container, key, f"{call}: the model has no parameter {where!r}")
                 continue
             entry = by_slot.get((id(container), key))
             if entry is None:
                 if value is not None and (strict or isinstance(value, dict | list)):
                     visit(container[key], value, where)
-            elif not (value is None or (isinstance(value, dict | list) and not value)):
-                # Else it is the placeholder of a gap.
-                puts.append((entry, checked(entry, value, f"{type(root).__name__}.update()")))
+            elif not (_is_gap(value) and (isinstance(container, list) or not strict)):
+                puts.append((entry, checked(entry, value, call)))
 
     visit(root, values, "")
     for entry, value in puts:
@@ -246,33 +244,33 @@ def update(root: Module, values: Mapping[str, Any], strict: bool) -> None:
 def update_modules(root: Module, modules: Mapping[str, Any], strict: bool) -> None:
     """See `Module.update_modules`: collect first, then change."""
     puts: list[tuple[Any, Any, Any]] = []
+    call = f"{type(root).__name__}.update_modules()"
 
     def visit(target: Any, new: Any, path: str) -> None:
-        module = is_module(target)
-        container = target._members if module else target
-        items = new.items() if isinstance(new, dict) else enumerate(new)
+        container, items = _items(target, new, path, strict, call)
         for key, value in items:
             where = join(path, str(key))
-            known = key in container if isinstance(container, dict) else key < len(container)
-            if value is None or (isinstance(value, dict | list) and not value):
+            if _is_gap(value):
                 continue
-            if not known:
+            if not _has(container, key):
                 if strict:
-                    raise WeightsError(
-                        f"{type(root).__name__}.update_modules(): the model has no {where!r}"
-                    )
+                    raise _unknown(container, key, f"{call}: the model has no {where!r}")
                 continue
             current = container[key]
             if is_module(current) and is_module(value):
-                puts.append((target if module else container, key, value))
+                puts.append((target if is_module(target) else container, key, value))
             elif isinstance(value, dict | list) and (
                 is_module(current) or isinstance(current, dict | list)
             ):
                 visit(current, value, where)
             elif strict:
+                if is_module(value):
+                    raise WeightsError(
+                        f"{call}: {where!r} is no module but a {type(current).__name__}; "
+                        "assign it as an attribute"
+                    )
                 raise WeightsError(
-                    f"{type(root).__name__}.update_modules(): {where!r} expects a module, "
-                    f"got {type(value).__name__}"
+                    f"{call}: {where!r} expects a module, got {type(value).__name__}"
                 )
 
     visit(root, modules, "")
@@ -283,8 +281,47 @@ def update_modules(root: Module, modules: Mapping[str, Any], strict: bool) -> No
             container[key] = value
 
 
+def _is_gap(value: Any) -> bool:
+    """Return whether a value is what stands where a tree leaves something out."""
+    return value is None or (isinstance(value, dict | list | tuple) and not value)
+
+
+def _items(target: Any, new: Any, path: str, strict: bool, call: str) -> tuple[Any, Any]:
+    """Return a place's container and what a tree has for it: nothing, if they do not fit.
+
+    Raises
+    ------
+    WeightsError
+        With `strict`, if they do not fit.
+    """
+    container = target._members if is_module(target) else target
+    if isinstance(new, dict) and isinstance(container, dict):
+        return container, new.items()
+    if isinstance(new, list | tuple) and isinstance(container, list):
+        return container, enumerate(new)
+    if strict and not (_is_gap(new) and path):
+        where, got = f"at {path!r}" if path else "given", f"is a {type(new).__name__}"
+        if not isinstance(container, dict | list):
+            here = f"the model has a {type(target).__name__} there, without parameters"
+            raise WeightsError(f"{call}: the tree {where} {got}, but {here}; leave it out")
+        wanted = "list" if isinstance(container, list) else "dict"
+        raise WeightsError(f"{call}: the tree {where} {got}, expected a {wanted}")
+    return container, ()
+
+
+def _has(container: Any, key: Any) -> bool:
+    return key in container if isinstance(container, dict) else key < len(container)
+
+
+def _unknown(container: Any, key: Any, message: str) -> WeightsError:
+    if isinstance(container, list):
+        return WeightsError(f"{message}: the list has {len(container)} items")
+    return WeightsError(f"{message}.{closest(str(key), [str(k) for k in container])}")
+
+
 def set_dtype(root: Module, dtype: Any, predicate: Callable[[Any], bool] | None) -> None:
     """See `Module.set_dtype`."""
+    refuse_foreign(dtype, f"{type(root).__name__}.set_dtype()")
     tree = Tree(root)
     cast = {}
     for entry in tree.parameters + tree.buffers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,9 @@ from freezeviz.nn._members import Entry, Tree
 
 if TYPE_CHECKING:
     from freezeviz.nn._module import Module
+
+
+_EXPECTED = "load_weights() takes a file's path, or arrays by name: a dict or pairs; got {}"
 
 
 def save(module: Module, path: Any) -> None:
@@ -68,7 +71,12 @@ def _beside(old: Any, array: Any) -> Any:
 
 def _unique(pairs: Any) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
-    for path, array in pairs:
+    if not isinstance(pairs, Iterable):
+        raise TypeError(_EXPECTED.format(type(pairs).__name__))
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise TypeError(_EXPECTED.format(f"a {type(pair).__name__} among them"))
+        path, array = pair
         if path in arrays:
             raise WeightsError(f"the weights name {path!r} twice")
         arrays[path] = array

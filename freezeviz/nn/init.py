@@ -55,17 +55,70 @@ def _drawn(draw: Callable[..., Any], dtype: Any, **options: Any) -> Initialiser:
 
 
 def constant(value: float, dtype: Any = None) -> Initialiser:
-    """Return an initialiser that fills an array with `value`."""
+    """Return an initialiser that fills an array with `value`.
+
+    Parameters
+    ----------
+    value : float
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
+
+    Notes
+    -----
+    Source: ``mlx.nn.init.constant``.
+
+    Examples
+    --------
+    >>> from freezeviz import nn
+    >>> nn.init.constant(0.5)((2,))
+    array([0.5, 0.5], dtype=float32)
+    """
     return _drawn(lambda rng, shape: np.full(shape, value), dtype)
 
 
 def normal(mean: float = 0.0, std: float = 1.0, dtype: Any = None) -> Initialiser:
-    """Return an initialiser that draws from a normal distribution."""
+    """Return an initialiser that draws from a normal distribution.
+
+    Parameters
+    ----------
+    mean, std : float
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
+
+    Notes
+    -----
+    Source: ``mlx.nn.init.normal``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.init.normal(std=0.1)((2, 3), rng=np.random.default_rng(0)).shape
+    (2, 3)
+    """
     return _drawn(lambda rng, shape: rng.normal(mean, std, shape), dtype)
 
 
 def uniform(low: float = 0.0, high: float = 1.0, dtype: Any = None) -> Initialiser:
-    """Return an initialiser that draws from the interval ``[low, high)``."""
+    """Return an initialiser that draws from the interval ``[low, high)``.
+
+    Parameters
+    ----------
+    low, high : float
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
+
+    Notes
+    -----
+    Source: ``mlx.nn.init.uniform``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.init.uniform(-1.0, 1.0)((2, 3), rng=np.random.default_rng(0)).shape
+    (2, 3)
+    """
     return _drawn(lambda rng, shape: rng.uniform(low, high, shape), dtype)
 
 
@@ -82,10 +135,28 @@ def glorot_normal(gain: float = 1.0, dtype: Any = None) -> Initialiser:
 
     The gain can be given to the initialiser instead, as in MLX.
 
+    Parameters
+    ----------
+    gain : float
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
+
+    Raises
+    ------
+    ValueError
+        By the initialiser, if the shape has less than two axes.
+
     Notes
     -----
     X. Glorot, Y. Bengio: Understanding the difficulty of training deep feedforward neural
-    networks. AISTATS 2010.
+    networks. AISTATS 2010. Source: ``mlx.nn.init.glorot_normal``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.init.glorot_normal()((2, 3), rng=np.random.default_rng(0)).shape
+    (2, 3)
     """
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> Any:
@@ -98,6 +169,28 @@ def glorot_uniform(gain: float = 1.0, dtype: Any = None) -> Initialiser:
     """Return Glorot's uniform initialiser: limit ``gain * sqrt(6 / (fan_in + fan_out))``.
 
     The gain can be given to the initialiser instead, as in MLX.
+
+    Parameters
+    ----------
+    gain : float
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
+
+    Raises
+    ------
+    ValueError
+        By the initialiser, if the shape has less than two axes.
+
+    Notes
+    -----
+    Source: ``mlx.nn.init.glorot_uniform``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.init.glorot_uniform()((2, 3), rng=np.random.default_rng(0)).shape
+    (2, 3)
     """
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...], gain: float) -> Any:
@@ -119,9 +212,30 @@ def he_normal(mode: str = "fan_in", gain: float = 1.0, dtype: Any = None) -> Ini
 
     Mode and gain can be given to the initialiser instead, as in MLX.
 
+    Parameters
+    ----------
+    mode : {'fan_in', 'fan_out'}
+        What keeps its variance: the values, or the gradients.
+    gain : float
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
+
+    Raises
+    ------
+    ValueError
+        By the initialiser, if the shape has less than two axes, or `mode` is another.
+
     Notes
     -----
-    K. He et al.: Delving Deep into Rectifiers. arXiv:1502.01852.
+    K. He et al.: Delving Deep into Rectifiers. arXiv:1502.01852. Source:
+    ``mlx.nn.init.he_normal``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.init.he_normal("fan_out")((2, 3), rng=np.random.default_rng(0)).shape
+    (2, 3)
     """
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...], mode: str, gain: float) -> Any:
@@ -134,6 +248,30 @@ def he_uniform(mode: str = "fan_in", gain: float = 1.0, dtype: Any = None) -> In
     """Return He's uniform initialiser: limit ``gain * sqrt(3 / fan)``.
 
     Mode and gain can be given to the initialiser instead, as in MLX.
+
+    Parameters
+    ----------
+    mode : {'fan_in', 'fan_out'}
+        What keeps its variance: the values, or the gradients.
+    gain : float
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
+
+    Raises
+    ------
+    ValueError
+        By the initialiser, if the shape has less than two axes, or `mode` is another.
+
+    Notes
+    -----
+    Source: ``mlx.nn.init.he_uniform``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.init.he_uniform()((2, 3), rng=np.random.default_rng(0)).shape
+    (2, 3)
     """
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...], mode: str, gain: float) -> Any:
@@ -152,10 +290,26 @@ def _matrix(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
 def identity(dtype: Any = None) -> Initialiser:
     """Return an initialiser that makes identity matrices.
 
+    Parameters
+    ----------
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
+
     Raises
     ------
     ShapeError
         By the initialiser, if the shape is not that of a square matrix.
+
+    Notes
+    -----
+    Source: ``mlx.nn.init.identity``.
+
+    Examples
+    --------
+    >>> from freezeviz import nn
+    >>> nn.init.identity()((2, 2))
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
     """
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
@@ -170,6 +324,12 @@ def identity(dtype: Any = None) -> Initialiser:
 def orthogonal(gain: float = 1.0, dtype: Any = None) -> Initialiser:
     """Return an initialiser that draws matrices with orthogonal rows or columns of norm `gain`.
 
+    Parameters
+    ----------
+    gain : float
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
+
     Raises
     ------
     ShapeError
@@ -178,7 +338,15 @@ def orthogonal(gain: float = 1.0, dtype: Any = None) -> Initialiser:
     Notes
     -----
     A. Saxe, J. McClelland, S. Ganguli: Exact solutions to the nonlinear dynamics of learning in
-    deep linear neural networks. arXiv:1312.6120.
+    deep linear neural networks. arXiv:1312.6120. Source: ``mlx.nn.init.orthogonal``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> q = nn.init.orthogonal()((3, 3), rng=np.random.default_rng(0))
+    >>> bool(np.allclose(q @ q.T, np.eye(3), atol=1e-6))
+    True
     """
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
@@ -199,6 +367,8 @@ def sparse(sparsity: float, mean: float = 0.0, std: float = 1.0, dtype: Any = No
     sparsity : float
         Share of zeros in every row, rounded up, in ``[0, 1]``.
     mean, std : float
+    dtype : dtype, optional
+        float32 by default, or that of the array that is given.
 
     Raises
     ------
@@ -209,7 +379,15 @@ def sparse(sparsity: float, mean: float = 0.0, std: float = 1.0, dtype: Any = No
 
     Notes
     -----
-    J. Martens: Deep learning via Hessian-free optimization. ICML 2010.
+    J. Martens: Deep learning via Hessian-free optimization. ICML 2010. Source:
+    ``mlx.nn.init.sparse``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> bool((nn.init.sparse(0.5)((2, 4), rng=np.random.default_rng(0)) == 0).sum() == 4)
+    True
     """
     if not 0 <= sparsity <= 1:
         raise ValueError(f"init.sparse: sparsity is in [0, 1], got {sparsity!r}")

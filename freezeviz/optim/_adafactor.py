@@ -44,6 +44,15 @@ class Adafactor(Optimizer):
     arXiv:1804.04235. After ``mlx.optimizers.Adafactor``. Arrays of three and more axes are stacks
     of matrices over the last two. ``t`` counts the updates of the parameter, not of the
     optimizer: one that is unfrozen in mid-run starts as all did.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> optimizer = optim.Adafactor(0.1, relative_step=False)
+    >>> new = optimizer.apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    >>> new["w"].round(3)
+    array([0.9])
     """
 
     def __init__(

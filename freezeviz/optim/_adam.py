@@ -31,6 +31,15 @@ class Adam(Optimizer):
     Notes
     -----
     After ``mlx.optimizers.Adam``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> optimizer = optim.Adam(0.1)
+    >>> new = optimizer.apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    >>> new["w"].round(3)
+    array([0.684])
     """
 
     def __init__(
@@ -42,7 +51,7 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__()
         self._maybe_schedule("learning_rate", learning_rate)
-        if len(betas) != 2:
+        if not hasattr(betas, "__len__") or len(betas) != 2:
             raise ValueError(f"betas are two numbers, got {betas!r}")
         self.betas = (checked("betas[0]", betas[0], 1), checked("betas[1]", betas[1], 1))
         self.eps = checked("eps", eps)
@@ -104,6 +113,15 @@ class AdamW(Adam):
     Notes
     -----
     After ``mlx.optimizers.AdamW``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> optimizer = optim.AdamW(0.1, weight_decay=0.5)
+    >>> new = optimizer.apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    >>> new["w"].round(3)
+    array([0.634])
     """
 
     def __init__(

@@ -30,6 +30,15 @@ class Adamax(Adam):
     -----
     D. Kingma, J. Ba: Adam: A Method for Stochastic Optimization, section 7. arXiv:1412.6980.
     After ``mlx.optimizers.Adamax``, which does not correct the bias of ``m``. PyTorch does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> optimizer = optim.Adamax(0.1)
+    >>> new = optimizer.apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    >>> new["w"].round(3)
+    array([0.99])
     """
 
     def __init__(

@@ -31,6 +31,15 @@ class Adagrad(Optimizer):
     -----
     J. Duchi, E. Hazan, Y. Singer: Adaptive Subgradient Methods for Online Learning and Stochastic
     Optimization. JMLR 12 (2011). After ``mlx.optimizers.Adagrad``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> optimizer = optim.Adagrad(0.1)
+    >>> new = optimizer.apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    >>> new["w"].round(3)
+    array([0.9])
     """
 
     def __init__(self, learning_rate: float | Schedule, eps: float = 1e-8) -> None:
@@ -72,6 +81,15 @@ class RMSprop(Optimizer):
     -----
     T. Tieleman, G. Hinton: Lecture 6.5, Neural Networks for Machine Learning (2012). After
     ``mlx.optimizers.RMSprop``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> optimizer = optim.RMSprop(0.1)
+    >>> new = optimizer.apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    >>> new["w"].round(3)
+    array([0.])
     """
 
     def __init__(
@@ -117,6 +135,15 @@ class AdaDelta(Optimizer):
     -----
     M. Zeiler: ADADELTA: An Adaptive Learning Rate Method. arXiv:1212.5701. After
     ``mlx.optimizers.AdaDelta``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> optimizer = optim.AdaDelta(1.0)
+    >>> new = optimizer.apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    >>> new["w"].round(3)
+    array([0.997])
     """
 
     def __init__(

@@ -35,6 +35,20 @@ class Optimizer:
     - Arrays are values: neither parameters, gradients nor states are ever written into.
     - Parameters of less than 32 bits are computed, and their state is kept, in float32
       (``eps=1e-8`` is zero in float16, and a vanishing gradient would become infinite).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> class Signed(optim.Optimizer):
+    ...     def __init__(self, learning_rate):
+    ...         super().__init__()
+    ...         self.learning_rate = learning_rate
+    ...
+    ...     def apply_single(self, gradient, parameter, state):
+    ...         return parameter - self.learning_rate * np.sign(gradient)
+    >>> Signed(0.1).apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    {'w': array([0.9])}
     """
 
     def __init__(self) -> None:
@@ -47,10 +61,25 @@ class Optimizer:
     # ---- what a subclass says -------------------------------------------------------------
 
     def init_single(self, parameter: Any, state: dict[str, Any]) -> None:
-        """Fill the state of one parameter; ``state["step"]``, its count of updates, is there."""
+        """Fill the state of one parameter; ``state["step"]``, its count of updates, is there.
+
+        Parameters
+        ----------
+        parameter : array of any shape
+        state : dict
+            Is filled.
+        """
 
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
-        """Return the new value of one parameter, and put new arrays into `state`."""
+        """Return the new value of one parameter, and put new arrays into `state`.
+
+        Parameters
+        ----------
+        gradient, parameter : array of the same shape
+            Are not written into.
+        state : dict
+            The parameter's, as `init_single` filled it.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say how to update a parameter")
 
     # ---- numbers that may be scheduled -----------------------------------------------------
@@ -87,13 +116,22 @@ class Optimizer:
         """Make the state of every parameter in a tree, anew where there is one.
 
         There is no need to call it: a path that has no state gets one at its first update.
+
+        Parameters
+        ----------
+        parameters : tree of arrays
         """
         for path, parameter in tree.tree_flatten(parameters):
             self._state[path] = self._new_entry(parameter)
             self._shapes[path] = parameter.shape
 
     def reset(self, paths: Iterable[str] | None = None) -> None:
-        """Forget the state of some paths (of all, if None), so that they start anew."""
+        """Forget the state of some paths (of all, if None), so that they start anew.
+
+        Parameters
+        ----------
+        paths : str or iterable of str, optional
+        """
         if isinstance(paths, str):
             paths = [paths]
         for path in list(self._state) if paths is None else list(paths):

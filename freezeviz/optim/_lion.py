@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from freezeviz.backend import array_namespace
+from freezeviz.backend import array_namespace, sign
 from freezeviz.optim._base import Optimizer, Schedule, checked
 
 
@@ -30,6 +30,15 @@ class Lion(Optimizer):
     -----
     X. Chen et al.: Symbolic Discovery of Optimization Algorithms. arXiv:2302.06675. After
     ``mlx.optimizers.Lion``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> optimizer = optim.Lion(0.1)
+    >>> new = optimizer.apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    >>> new["w"].round(3)
+    array([0.9])
     """
 
     def __init__(
@@ -40,7 +49,7 @@ class Lion(Optimizer):
     ) -> None:
         super().__init__()
         self._maybe_schedule("learning_rate", learning_rate)
-        if len(betas) != 2:
+        if not hasattr(betas, "__len__") or len(betas) != 2:
             raise ValueError(f"betas are two numbers, got {betas!r}")
         self.betas = (checked("betas[0]", betas[0], 1), checked("betas[1]", betas[1], 1))
         self.weight_decay = checked("weight_decay", weight_decay)
@@ -50,7 +59,7 @@ class Lion(Optimizer):
 
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
         (b1, b2), rate, m = self.betas, self.learning_rate, state["m"]
-        direction = array_namespace(m).sign(m * b1 + gradient * (1 - b1))
+        direction = sign(m * b1 + gradient * (1 - b1))
         state["m"] = m * b2 + gradient * (1 - b2)
         if self.weight_decay:
             parameter = parameter * (1 - rate * self.weight_decay)

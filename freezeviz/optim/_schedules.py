@@ -19,6 +19,10 @@ def exponential_decay(init: float, decay_rate: float) -> Schedule:
     ----------
     init, decay_rate : float
 
+    Notes
+    -----
+    Source: ``mlx.optimizers.exponential_decay``.
+
     Examples
     --------
     >>> exponential_decay(0.1, 0.5)(2)
@@ -43,6 +47,10 @@ def step_decay(init: float, decay_rate: float, step_size: int) -> Schedule:
     ------
     ValueError
         If `step_size` is less than 1.
+
+    Notes
+    -----
+    Source: ``mlx.optimizers.step_decay``.
 
     Examples
     --------
@@ -76,7 +84,7 @@ def cosine_decay(init: float, decay_steps: int, end: float = 0.0) -> Schedule:
     Notes
     -----
     I. Loshchilov, F. Hutter: SGDR: Stochastic Gradient Descent with Warm Restarts.
-    arXiv:1608.03983.
+    arXiv:1608.03983. Source: ``mlx.optimizers.cosine_decay``.
 
     Examples
     --------
@@ -107,6 +115,10 @@ def linear_schedule(init: float, end: float, steps: int) -> Schedule:
     ValueError
         If `steps` is less than 1.
 
+    Notes
+    -----
+    Source: ``mlx.optimizers.linear_schedule``.
+
     Examples
     --------
     >>> warmup = linear_schedule(0.0, 0.1, 10)
@@ -135,6 +147,10 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     ------
     ValueError
         If there is no schedule, another number of boundaries, or they are not in order.
+
+    Notes
+    -----
+    Source: ``mlx.optimizers.join_schedules``.
 
     Examples
     --------

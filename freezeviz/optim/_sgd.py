@@ -30,6 +30,15 @@ class SGD(Optimizer):
     Notes
     -----
     After ``mlx.optimizers.SGD``. PyTorch leaves the dampening out of the very first step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import optim
+    >>> optimizer = optim.SGD(0.1, momentum=0.9)
+    >>> new = optimizer.apply_gradients({"w": np.array([2.0])}, {"w": np.array([1.0])})
+    >>> new["w"].round(3)
+    array([0.8])
     """
 
     def __init__(

@@ -8,6 +8,8 @@ from freezeviz.train._events import (
     Finished,
     FreezeChanged,
     LearningRateChanged,
+    Logged,
+    Measured,
     NonFiniteLoss,
     Paused,
     Resumed,
@@ -17,6 +19,9 @@ from freezeviz.train._events import (
     Validated,
 )
 from freezeviz.train._history import History, Mark, Span
+from freezeviz.train._measures import Measures
+from freezeviz.train._own_run import OwnRun, StopRun
+from freezeviz.train._run import Run
 from freezeviz.train._trainer import Trainer
 
 __all__ = [
@@ -27,13 +32,19 @@ __all__ = [
     "FreezeChanged",
     "History",
     "LearningRateChanged",
+    "Logged",
     "Mark",
+    "Measured",
+    "Measures",
     "NonFiniteLoss",
+    "OwnRun",
     "Paused",
     "Resumed",
+    "Run",
     "RunStarted",
     "Span",
     "StepDone",
+    "StopRun",
     "Stopped",
     "Trainer",
     "Validated",

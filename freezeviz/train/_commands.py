@@ -7,6 +7,7 @@ from threading import Condition, RLock
 from time import time
 from typing import Any
 
+from freezeviz.freezing import Selection
 from freezeviz.paths import KeyPath
 
 
@@ -85,20 +86,31 @@ class Mailbox:
                 self._arrived.notify()
             return self._open
 
-    def take(self, wait: float = 0.0) -> Command | None:
-        """Return the oldest command, after waiting for one so many seconds; None if none came."""
-        if not self._waiting and not wait:
+    def take(self) -> Command | None:
+        """Return the oldest command; None if there is none."""
+        if not self._waiting:
             return None  # the usual case, once a step: no lock
         with self.lock:
-            if not self._waiting:
-                self._arrived.wait(wait)
             return self._waiting.popleft() if self._waiting else None
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is a command, but not longer than so many seconds."""
+        with self.lock:
+            if not self._waiting:
+                self._arrived.wait(seconds)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no command waits."""
+        return not self._waiting
 
 
 def describe(what: Any, paths: tuple[str, ...]) -> str:
     """Return a few words for a selector: what to write on a plot."""
     if isinstance(what, str):
         return what or "everything"
+    if isinstance(what, Selection) and what.label:
+        return what.label
     if isinstance(what, re.Pattern):
         return f"/{what.pattern}/"
     if isinstance(what, KeyPath):

@@ -32,6 +32,29 @@ def decimate(x: np.ndarray, y: np.ndarray, points: int = 1200) -> tuple[np.ndarr
     return x[chosen], y[chosen]
 
 
+def block_means(x: np.ndarray, y: np.ndarray, points: int = 1200) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most about `points` points: where there are more, means of neighbours.
+
+    For what is noisy to one side: nearly every bucket has its peak, and `decimate` would show
+    nothing else.
+
+    Parameters
+    ----------
+    x, y : array, shape (n,)
+        In `y`, NaN counts for nothing.
+    points : int
+    """
+    n = len(y)
+    if n <= points:
+        return x, y
+    starts = np.arange(0, n, -(-n // points))
+    known = np.isfinite(y)
+    counts = np.add.reduceat(known, starts, dtype=int)
+    sums = np.add.reduceat(np.where(known, y, 0.0), starts)
+    ends = np.append(starts[1:], n)
+    return x[(starts + ends) // 2], np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
 def smooth(y: np.ndarray, window: int) -> np.ndarray:
     """Return the centred moving mean of `y` over `window` points; NaN counts for nothing.
 
@@ -48,6 +71,28 @@ def smooth(y: np.ndarray, window: int) -> np.ndarray:
     return np.where(count > 0, mean, np.nan)
 
 
+def ema(y: np.ndarray, factor: float) -> np.ndarray:
+    """Return the exponential moving mean of `y`, without the bias that its beginning would have.
+
+    Parameters
+    ----------
+    y : array, shape (n,)
+        NaN counts for nothing and stays NaN.
+    factor : float
+        What is kept of the mean at each point, from 0 (nothing is smoothed) to below 1.
+    """
+    from scipy.signal import lfilter
+
+    known = ~np.isnan(y)
+    values = y[known]
+    if not len(values):
+        return y
+    weight = 1 - factor ** np.arange(1, len(values) + 1)
+    out = np.full(len(y), np.nan)
+    out[known] = np.asarray(lfilter([1 - factor], [1, -factor], values)) / weight
+    return out
+
+
 def is_noisy(y: np.ndarray) -> bool:
     """Return whether single points of `y` hide its course.
 
@@ -58,9 +103,3 @@ def is_noisy(y: np.ndarray) -> bool:
         return False
     low, high = np.percentile(known, [2, 98])
     return bool(np.median(np.abs(np.diff(known, 2))) > 0.01 * (high - low))
-
-
-def stretches(flags: np.ndarray) -> list[tuple[int, int]]:
-    """Return the runs of True in `flags` as pairs of first index and one past the last."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

@@ -1,7 +1,7 @@
 """One step and one validation: what is computed, without the question when and for whom."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ from freezeviz import nn, random
 from freezeviz.errors import DataError
 from freezeviz.optim import Optimizer
 from freezeviz.train._batches import Batches, whole_number
-from freezeviz.train._objective import accuracy, resolve_loss
+from freezeviz.train._metrics import Metric, checked_metrics, single_number
+from freezeviz.train._objective import numbers, resolve_loss, right_answers
 
 
 class Outcome(NamedTuple):
@@ -20,6 +21,7 @@ class Outcome(NamedTuple):
     loss: float
     accuracy: float | None
     trained: bool
+    metrics: dict[str, float]
 
 
 class Engine:
@@ -39,6 +41,7 @@ class Engine:
         batch_size: int,
         seed: int,
         shuffle: bool,
+        metrics: Mapping[str, Metric],
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -57,6 +60,7 @@ class Engine:
         self.seed = whole_number(seed, "seed", 0)
         batch_size = whole_number(batch_size, "batch_size", 1)
         self._loss, self._may_classify = resolve_loss(loss)
+        self._metrics = checked_metrics(metrics)
         self.train = Batches(data, batch_size, "data", self.seed if shuffle else None)
         self.validation = None
         if validation is not None:
@@ -79,7 +83,8 @@ class Engine:
         x, y = self.train.at(number)
         with random.using(partial(self._generator, 0, number)):
             (loss, outputs), gradients = self._value_and_grad(x, y)
-        outcome = Outcome(float(loss), self._accuracy(outputs, y), bool(gradients))
+        value, accuracy = self._numbers(loss, outputs, y)
+        outcome = Outcome(value, accuracy, bool(gradients), self._measured(outputs, y))
         if gradients and (math.isfinite(outcome.loss) or not skip_bad):
             self.optimizer.update(self.model, gradients)
         return outcome
@@ -87,7 +92,7 @@ class Engine:
     def evaluate(
         self, batches: Batches, number: int, between: Callable[[], object] = lambda: None
     ) -> Outcome:
-        """Return the mean loss and accuracy over all samples, in the mode that the model is in.
+        """Return mean loss, accuracy and metrics over all samples, in the mode the model is in.
 
         Parameters
         ----------
@@ -99,19 +104,34 @@ class Engine:
         """
         total = right = 0.0
         known = True
+        sums = dict.fromkeys(self._metrics, 0.0)
         with random.using(partial(self._generator, 1, number)):
             for x, y in batches:
                 loss, outputs = self._objective(x, y)
-                share = self._accuracy(outputs, y)
-                total += float(loss) * len(x)
+                mean, share = self._numbers(loss, outputs, y)
+                total += mean * len(x)
                 right += (share or 0.0) * len(x)
                 known = known and share is not None
+                for name, value in self._measured(outputs, y).items():
+                    sums[name] += value * len(x)
                 between()
         n = batches.samples
-        return Outcome(total / n, right / n if known else None, False)
+        means = {name: value / n for name, value in sums.items()}
+        return Outcome(total / n, right / n if known else None, False, means)
 
-    def _accuracy(self, outputs: Any, y: Any) -> float | None:
-        return accuracy(outputs, y) if self._may_classify else None
+    def _measured(self, outputs: Any, y: Any) -> dict[str, float]:
+        return {
+            name: single_number(metric(outputs, y), f"the metric {name!r}")
+            for name, metric in self._metrics.items()
+        }
+
+    def _numbers(self, loss: Any, outputs: Any, y: Any) -> tuple[float, float | None]:
+        """Return loss and accuracy on the host: on a GPU, the one wait of a step."""
+        right = right_answers(outputs, y) if self._may_classify else None
+        if right is None:
+            return float(loss), None
+        loss, right = numbers(loss, right)
+        return loss, right / max(y.size, 1)
 
     def _generator(self, purpose: int, number: int) -> np.random.Generator:
         # 2**31: away from the seeds of the shuffling, which are (seed, epoch).

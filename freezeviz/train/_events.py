@@ -4,7 +4,8 @@ Of every event, `step` is the number of steps done when it happened, `epoch` the
 it belongs to, `time` the wall time in seconds since 1970.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,25 +19,98 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """A run of so many epochs begins."""
+    """A run of so many epochs begins; of 0, where nobody knows how many."""
 
     epochs: int
 
 
+def _none() -> dict[str, float]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class StepDone(Event):
-    """One step was made. Sent to observers, not kept in `Trainer.events`."""
+    """One step was made. Sent to observers, not kept in `Trainer.events`.
+
+    Attributes
+    ----------
+    loss : float
+        NaN where a loop of the user's logged none.
+    accuracy : float or None
+        None where the targets are no classes.
+    metrics : mapping of str to float
+        What else was measured of this step, by name.
+    seconds : float
+        What the step took, without what came between it and its neighbours; NaN if not known.
+    """
 
     loss: float
-    accuracy: float | None  # None where the targets are no classes
+    accuracy: float | None
+    metrics: Mapping[str, float] = field(default_factory=_none, hash=False)
+    seconds: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Logged(Event):
+    """Numbers were added to the last step. Sent to observers, not kept in `Trainer.events`.
+
+    Attributes
+    ----------
+    metrics : mapping of str to float
+        ``loss`` and ``accuracy`` among them stand for those of the step.
+    """
+
+    metrics: Mapping[str, float] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Validated(Event):
-    """An epoch ended with a pass over the validation data."""
+    """A pass over the validation data: at the end of an epoch, or when a loop of the user's says.
+
+    Attributes
+    ----------
+    loss : float
+    accuracy : float or None
+    metrics : mapping of str to float
+    """
 
     loss: float
     accuracy: float | None
+    metrics: Mapping[str, float] = field(default_factory=_none, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(Event):
+    """What the last step cost, layer by layer. Sent to observers while somebody watches measures.
+
+    It is not kept in `Trainer.events`; `Run.measures` keeps what is worth keeping. What is not
+    known is missing.
+
+    Attributes
+    ----------
+    gradient_norm : mapping of str to float
+        By path of parameter.
+    update_ratio : mapping of str to float
+        By path of parameter: the norm of its change by the norm of what it was.
+    seconds : mapping of str to float
+        By path of module: its own seconds, forward and backward, without those of modules in it.
+    saved_bytes : mapping of str to int
+        By path of module: what its own operations kept for the backward pass.
+    order : tuple of str
+        Modules in the order of their calls.
+    needs_gradient : tuple of str
+        Modules whose input carried a gradient.
+    memory : int or None
+        Bytes that the process held when the backward pass began (on a GPU: allocated there).
+    """
+
+    gradient_norm: Mapping[str, float] = field(hash=False)
+    update_ratio: Mapping[str, float] = field(hash=False)
+    seconds: Mapping[str, float] = field(hash=False)
+    saved_bytes: Mapping[str, int] = field(hash=False)
+    order: tuple[str, ...]
+    needs_gradient: tuple[str, ...]
+    memory: int | None
 
 
 @dataclass(frozen=True, slots=True)

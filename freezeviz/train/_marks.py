@@ -25,7 +25,12 @@ class Label:
 
 
 def place_labels(
-    marks: "Sequence[Mark]", last_step: int, pixels: float, font: float, rows: int = 3
+    marks: "Sequence[Mark]",
+    last_step: int,
+    pixels: float,
+    font: float,
+    rows: int = 3,
+    beyond: float | None = None,
 ) -> list[Label]:
     """Return labels for the marks, none of which covers another or is crossed by a line.
 
@@ -42,13 +47,16 @@ def place_labels(
         Size of the font in pixels.
     rows : int
         How many rows of labels there may be.
+    beyond : float, optional
+        How far labels may reach beyond the right end of the axes; by default the font's size.
     """
     per_step = pixels / max(last_step, 1)
     groups = _touching(marks, per_step)
     if len(groups) > MOST_LABELS:
         groups = _slotted(groups, last_step)
+    reach = pixels + (font if beyond is None else beyond)
     while True:
-        labels, crowded = _try(groups, per_step, pixels, font, rows)
+        labels, crowded = _try(groups, per_step, font, rows, reach)
         if crowded is None:
             return labels
         _merge_with_nearest(groups, crowded)
@@ -73,7 +81,11 @@ def _slotted(groups: "list[list[Mark]]", last_step: int) -> "list[list[Mark]]":
 
 
 def _try(
-    groups: "list[list[Mark]]", per_step: float, pixels: float, font: float, rows: int
+    groups: "list[list[Mark]]",
+    per_step: float,
+    font: float,
+    rows: int,
+    reach: float,
 ) -> tuple[list[Label], int | None]:
     """Return labels, and the index of the group for which there was no room, if there is one."""
     labels: list[Label] = []
@@ -85,7 +97,7 @@ def _try(
         width = CHARACTER * font * len(text)
         x = group[0].step * per_step
         # Left of the line only where it would leave the figure otherwise.
-        left = x + 3 if x + 3 + width <= pixels + font else max(x - 3 - width, 0.0)
+        left = x + 3 if x + 3 + width <= reach else max(x - 3 - width, 0.0)
         right = left + width + 0.8 * font
         below = [
             other.row
@@ -93,7 +105,9 @@ def _try(
             if min(left, x) < max(other.right, other.step * per_step) and other.left < right
         ]
         row = max(below, default=-1) + 1
-        if row >= rows:
+        # The line would run through a label that reaches over to its left.
+        crossed = row > 0 and any(o.row < row and o.left < x < o.right for o in labels)
+        if row >= rows or crossed:
             return labels, index
         kind = group[0].kind if len({mark.kind for mark in group}) == 1 else "several"
         labels.append(Label(group[0].step, kind, text, row, left, right))

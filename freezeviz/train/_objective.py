@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from freezeviz.backend import array_namespace
+import numpy as np
+
+from freezeviz.backend import array_namespace, to_numpy
 from freezeviz.errors import DataError, closest
 from freezeviz.nn import losses
 
@@ -42,8 +44,8 @@ def resolve_loss(loss: Any) -> tuple[Loss, bool]:
     return loss, True
 
 
-def accuracy(outputs: Any, targets: Any) -> float | None:
-    """Return the share of samples whose highest score is that of the target.
+def right_answers(outputs: Any, targets: Any) -> Any:
+    """Return the number of samples whose highest score is that of the target, where they are.
 
     None where the targets are no class numbers: not integers, or not of the shape of the outputs
     without its last axis.
@@ -54,5 +56,14 @@ def accuracy(outputs: Any, targets: Any) -> float | None:
     if targets.dtype.kind not in "iu":  # a third of what isdtype() takes, once a step
         return None
     xp = array_namespace(outputs)
-    right = xp.count_nonzero(xp.argmax(outputs, axis=-1) == targets)
-    return float(right) / max(targets.size, 1)
+    return xp.count_nonzero(xp.argmax(outputs, axis=-1) == targets)
+
+
+def numbers(loss: Any, right: Any) -> tuple[float, float]:
+    """Return a loss and a count on the host; of a GPU, which has to be waited for, in one copy."""
+    if isinstance(loss, np.ndarray | np.generic | float | int):
+        return float(loss), float(right)
+    xp = array_namespace(loss, right)
+    both = xp.stack([xp.astype(xp.asarray(x), xp.float64) for x in (loss, right)])
+    first, second = to_numpy(both).tolist()
+    return first, second

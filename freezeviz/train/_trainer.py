@@ -2,12 +2,12 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
 from freezeviz.errors import RunError
-from freezeviz.freezing import select
 from freezeviz.nn import Module
 from freezeviz.optim import Optimizer
 from freezeviz.train import _commands as commands
@@ -19,10 +19,10 @@ from freezeviz.train._interrupt import interrupt_calls
 from freezeviz.train._loop import Loop
 from freezeviz.train._modes import modes_restored
 from freezeviz.train._progress import progress_bar
-from freezeviz.train._view import RunView
+from freezeviz.train._run import Run
 
 
-class Trainer(RunView):
+class Trainer(Run):
     """Trains a model, in the foreground or in the background, and takes orders meanwhile.
 
     Orders (`freeze`, `unfreeze`, `toggle`, `set_learning_rate`, `pause`, `stop`) may come from any
@@ -49,13 +49,17 @@ class Trainer(RunView):
         Another order in every epoch.
     stop_on_nonfinite : bool
         End the run when the loss becomes NaN or infinite, before that step changes the model.
+    metrics : mapping of str to callable, optional
+        What else to measure, by name: functions ``(outputs, targets) -> float`` of a batch. They
+        are columns of the history, of training and of validation.
 
     Raises
     ------
     DataError
-        If data, batch size, seed or the name of the loss cannot be used.
+        If data, batch size, seed, the name of the loss or that of a metric cannot be used; at the
+        first step, if a metric is not a single number.
     TypeError
-        If the model is no `nn.Module`, or optimizer or loss are nothing of the kind.
+        If the model is no `nn.Module`, or optimizer, loss or metrics are nothing of the kind.
 
     Examples
     --------
@@ -65,6 +69,8 @@ class Trainer(RunView):
     >>> trainer.wait()
     'finished'
     """
+
+    _name = "trainer"
 
     def __init__(
         self,
@@ -78,10 +84,34 @@ class Trainer(RunView):
         shuffle: bool = True,
         *,
         stop_on_nonfinite: bool = False,
+        metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
     ) -> None:
-        engine = Engine(model, optimizer, loss, data, validation, batch_size, seed, shuffle)
-        super().__init__(Loop(engine, stop_on_nonfinite))
+        engine = Engine(
+            model, optimizer, loss, data, validation, batch_size, seed, shuffle, metrics or {}
+        )
+        self._loop: Loop = Loop(engine, stop_on_nonfinite)
+        super().__init__(self._loop)
         self._background: BackgroundRun | None = None
+
+    @property
+    def model(self) -> Module:
+        """The model that is trained."""
+        return self._loop.model
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer."""
+        return self._loop.engine.optimizer
+
+    @property
+    def planned_steps(self) -> int:
+        """What `step` will be when the run under way, or the last one, is through."""
+        return self._loop.planned_steps or 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches."""
+        return self._loop.steps_per_epoch
 
     # ---- driving ---------------------------------------------------------------------------
 
@@ -141,9 +171,12 @@ class Trainer(RunView):
             If a run is under way.
         """
         epochs = whole_number(epochs, "epochs", 1)
-        self._loop.open(epochs, background=True)
+        self._loop.open(self._loop.end_of(epochs), background=True)
+        steps = self._loop.run(epochs)
         try:
-            self._background = BackgroundRun(self._loop.run(epochs))
+            self._background = BackgroundRun(
+                lambda: deque(steps, maxlen=0), "trainer.wait() raises it."
+            )
         except RuntimeError:  # the system gives no more threads
             self._loop.abandon()
             raise
@@ -171,41 +204,6 @@ class Trainer(RunView):
         ...         break
         """
         return self._loop.open_and_run(whole_number(epochs, "epochs", 1))
-
-    def pause(self) -> None:
-        """Make the run wait after the step in hand; orders go on being carried out.
-
-        Raises
-        ------
-        RunError
-            If no run is under way, or it is this very thread that drives it: it would wait for
-            itself.
-        """
-        if self._loop.mailbox.is_open and self._loop.driver == threading.get_ident():
-            raise RunError(
-                "pause() from the thread that drives the run would wait for ever; "
-                "leave the loop over steps() instead, or use start()"
-            )
-        if not self._loop.mailbox.put(commands.Pause()):
-            raise RunError(f"there is no run to pause: the trainer is {self.status}")
-
-    def resume(self) -> None:
-        """Let a paused run go on.
-
-        Raises
-        ------
-        RunError
-            If no run is under way.
-        """
-        if not self._loop.mailbox.put(commands.Resume()):
-            raise RunError(
-                f"there is no run to resume: the trainer is {self.status}. "
-                "start() or fit() goes on from where the last one ended."
-            )
-
-    def stop(self) -> None:
-        """End the run, paused or not, after the step in hand; without a run, do nothing."""
-        self._loop.mailbox.put(commands.Stop())
 
     def wait(self, timeout: float | None = None) -> str:
         """Wait until the run in the background is over, and return the status then.
@@ -242,25 +240,6 @@ class Trainer(RunView):
 
     # ---- orders ----------------------------------------------------------------------------
 
-    def freeze(self, what: Any, hold: bool = False, *, origin: str = "code") -> None:
-        """Freeze parameters, between two steps if a run is under way.
-
-        Parameters
-        ----------
-        what : selector
-            See `freezeviz.select`; ``""`` is the whole model.
-        hold : bool
-            Hold their modules, too: no dropout in them, statistics stand still.
-        origin : str
-            Who asks, for the event.
-
-        Raises
-        ------
-        SelectorError
-            If nothing matches; nothing is frozen then.
-        """
-        self._set_frozen(what, True, hold, False, origin)
-
     def unfreeze(self, what: Any, reset_state: bool = False, *, origin: str = "code") -> None:
         """Make parameters trainable again and let go what was held.
 
@@ -278,25 +257,6 @@ class Trainer(RunView):
         """
         self._set_frozen(what, False, False, reset_state, origin)
 
-    def toggle(self, path: Any, hold: bool = False, *, origin: str = "code") -> None:
-        """Freeze all below `path` if anything there is trainable, else unfreeze all.
-
-        Which of the two is decided when it is carried out, so two quick toggles undo one another.
-
-        Parameters
-        ----------
-        path : selector
-        hold : bool
-            Hold the modules, too, if it comes to freezing.
-        origin : str
-
-        Raises
-        ------
-        SelectorError
-            If nothing matches.
-        """
-        self._set_frozen(path, None, hold, False, origin)
-
     def set_learning_rate(self, learning_rate: float) -> None:
         """Give the optimizer another learning rate, between two steps if a run is under way.
 
@@ -309,13 +269,6 @@ class Trainer(RunView):
         if not 0 <= rate < math.inf:
             raise ValueError(f"learning_rate must be finite and not negative, got {rate}")
         self._loop.request(commands.SetLearningRate(rate))
-
-    def _set_frozen(
-        self, what: Any, frozen: bool | None, hold: bool, reset_state: bool, origin: str
-    ) -> None:
-        paths = tuple(select(self.model, what).paths)
-        name = commands.describe(what, paths)
-        self._loop.request(commands.SetFrozen(name, paths, frozen, hold, reset_state, origin))
 
     def evaluate(self, data: Any = None) -> tuple[float, float | None]:
         """Return mean loss and accuracy (None without classes), computed in eval mode.

@@ -6,9 +6,9 @@
    most ten times a second, and less often where pushing would take more than a small share of the
    time.
 3. The end of a run, a pause and a failure push everything, a new drawing included.
-4. Pictures are drawn in a thread of their own: see `Painter`.
+4. What takes long (numbers of rows, answers to questions, pictures) is worked out in threads.
 5. Messages of the page may come in the loop's thread or in one of ipykernel's subshells. What they
-   ask for goes to the controller and the trainer, which may be used from any thread.
+   ask for goes to the controller and the run, which may be used from any thread.
 """
 
 import time
@@ -16,27 +16,32 @@ import warnings
 from collections import deque
 from typing import Any
 
-from freezeviz.errors import FreezevizError, FreezevizWarning, MissingExtraError
+from freezeviz.errors import FreezevizError, FreezevizWarning
 from freezeviz.explorer import Change, Explorer, Structure
 from freezeviz.train import (
     Event,
     Failed,
     Finished,
     FreezeChanged,
+    Measured,
     Paused,
+    Run,
     RunStarted,
     StepDone,
     Stopped,
     Validated,
 )
-from freezeviz.widgets._columns import columns, state_bytes
+from freezeviz.train._pace import Pace
 from freezeviz.widgets._loop import MainLoop, running_kernel
+from freezeviz.widgets._measures_trait import RowMeasures
 from freezeviz.widgets._messages import Message, parse_message
-from freezeviz.widgets._numbers import Numbers
-from freezeviz.widgets._pace import Pace
-from freezeviz.widgets._painter import Painter
+from freezeviz.widgets._orders import Orders
+from freezeviz.widgets._requests import Requests
+from freezeviz.widgets._run_traits import RunTraits
 from freezeviz.widgets._static import StaticCopies
+from freezeviz.widgets._tree_traits import TreeTraits
 from freezeviz.widgets._widget import ExplorerWidget
+from freezeviz.widgets._worker import Worker
 
 # Of the time while a run goes on. It takes twice of what can be timed here: ipykernel sends in a
 # thread of its own. tests/benchmarks/bench_plot_overhead.py measures what a run loses by it.
@@ -52,15 +57,11 @@ class Bridge:
     def __init__(self, explorer: Explorer, loop: MainLoop | None = None) -> None:
         self.explorer = explorer
         self.controller = explorer.controller
-        self.trainer = explorer.trainer
+        self.run: RunTraits | None = None
         self.loop = loop or MainLoop.find()
         self.copies = StaticCopies(explorer)
-        self.views: dict[str, Message] = {}  # what each view said last of its size
-        self._numbers = None if self.trainer is None else Numbers.of(self.trainer)
-        self._painter: Painter | None = None
+        self.views: set[str] = set()
         self._note = {"n": 0, "level": "info", "text": ""}
-        self._structure: Structure | None = None
-        self._version = 0
         self._pushing = Pace(PUSH_SHARE, SHORTEST_NUMBERS)
         # Set by any thread; the loop clears each before it reads what it is about.
         self._answers: deque[tuple[str, int]] = deque()
@@ -70,13 +71,27 @@ class Bridge:
         self._asked = self._timer = False  # the loop is going to come by, soon or later
         self._due = NEVER  # wall time from which on a step is worth it
 
-        self._open_painter()
-        self.widget = ExplorerWidget(lambda: repr(explorer), **self._traits())
+        # Apart: a question about large arrays must not keep rows from being brought up to date.
+        self._answering, self._measuring = Worker(self.loop, "answers"), Worker(self.loop, "rows")
+        self.tree = TreeTraits(self.controller)
+        self.rows = RowMeasures(self.controller, self._measuring, self._ask_later)
+        self.orders = Orders(self.controller, self._run_now, self._warn)
+        self.requests = Requests(
+            self.controller, self._shown, self._run_now, self._answering, self._send_soon
+        )
+        self._is_made = False
+        self._end_measuring: Any = None
+        self._endings: list[Any] = [lambda: None]
+        self._endings.append(explorer.when_run(self._run_begins))
+        if self.run is not None:
+            self.run.warm()
+            self._tell_problem()
+        self.widget = ExplorerWidget(lambda: repr(explorer), **self._traits(everything=True))
         self.widget.on_msg(lambda _widget, content, _buffers: self.receive(content))
         self.widget.on_close(self.close)
-        self._endings = [self.controller.subscribe(self._changed)]
-        if self.trainer is not None:
-            self._endings.append(self.trainer.subscribe(self._heard))
+        self._endings.append(self.controller.subscribe(self._changed))
+        self._is_made = True
+        self.rows.ask()
         self._look_after_cells()
 
     @property
@@ -89,7 +104,7 @@ class Bridge:
         self._all_news = self._news = True
         if self.loop.is_here:
             self._visit()
-        self.copies.add(self.widget.plot, self.widget.plot_alt)
+        self.copies.add(*self._picture())
         return self.widget._repr_mimebundle_()
 
     def close(self) -> None:
@@ -98,34 +113,56 @@ class Bridge:
         endings, self._endings = self._endings, []
         for end in endings:
             end()
-        if self._painter is not None:
-            self._painter.close()
+        self._watch_measures(False)
+        self._answering.close()
+        self._measuring.close()
         self.views.clear()
         self._due = NEVER
 
     # ---- from the run and the controller, in any thread --------------------------------------
 
+    def _run_begins(self, run: Run) -> None:
+        """There is a run now: a Trainer from the beginning, a loop of the user's own later."""
+        self.run = RunTraits(run)
+        self.rows.run = run
+        self._endings.append(run.subscribe(self._heard))
+        self._watch_measures(bool(self.views))
+        self._curve_news = self._mark_news = True
+        if self._is_made:
+            self._ask()
+
+    def _run_now(self) -> Run | None:
+        return None if self.run is None else self.run.run
+
     def _heard(self, event: Event) -> None:
-        if self._numbers is not None:
-            self._numbers.take(event)
+        run = self.run
+        if run is None:
+            return
+        run.take(event)
+        if isinstance(event, Measured):
+            self.rows.ask()  # which asks the loop when it is through
+            return
         lazy = isinstance(event, StepDone | Validated)
         if lazy and event.time < self._due:
             return  # the usual case, once a step
         self._curve_news = True
-        self._mark_news = self._mark_news or isinstance(event, FreezeChanged)
+        self._mark_news = self._mark_news or isinstance(event, FreezeChanged | RunStarted)
         if isinstance(event, Finished | Stopped | Failed | Paused):
             self._all_news = True
-        if isinstance(event, RunStarted) and self._painter is not None:
-            self._painter.run_begins()
         if isinstance(event, Failed):
             self._say("error", f"The run failed: {event.message}")
         self._ask(urgent=not lazy)
 
     def _changed(self, change: Change) -> None:
         self._state_news = True
+        if change.kind in ("state", "structure"):
+            self.rows.ask()
         if change.kind == "state" and change.label:
-            when = "" if self.trainer is None else f" after step {self.trainer.step:,}"
+            run = self._run_now()
+            when = "" if run is None else f" after step {run.step:,}"
             self._say("info", f"{change.label[:1].upper()}{change.label[1:]}{when}.")
+        elif change.kind == "note":
+            self._say("warning", change.label)
         self._ask()
 
     def _ask(self, *, urgent: bool = True) -> None:
@@ -140,6 +177,11 @@ class Bridge:
             self._asked, self._due = True, time.time() + SHORTEST_PUSH
             if not self.loop.soon(self._visit_as_asked):
                 self._asked = False
+
+    def _ask_later(self) -> None:
+        """Have the loop come by for rows that were worked out; from their thread."""
+        if self._is_made:
+            self._ask()
 
     # ---- in the loop -------------------------------------------------------------------------
 
@@ -173,90 +215,73 @@ class Bridge:
         began = self._pushed = time.perf_counter()
         self._news = self._urgent = False
         everything, self._all_news = self._all_news, False
-        self._paint(everything)
+        if everything and self.copies:
+            self.copies.update(*self._picture())
         drawn = time.perf_counter()
-        traits = self._traits()
+        traits = self._traits(everything)
         with self.widget.hold_sync():
             for name, value in traits.items():
                 setattr(self.widget, name, value)
         while self._answers:
             view, seq = self._answers.popleft()
             self.widget.send({"type": "ack", "view": view, "seq": seq})
-        if everything:
-            self.copies.update(self.widget.plot, self.widget.plot_alt)
         self._pushing.spent(began, time.perf_counter() - drawn)
         self._due = NEVER
-        if self.views and self._runs:
+        if self.views and self.run is not None and self.run.runs:
             self._due = time.time() + self._pushing.next - time.perf_counter()
 
-    @property
-    def _runs(self) -> bool:
-        return self.trainer is not None and self.trainer.status == "running"
-
-    def _traits(self) -> dict[str, Any]:
-        traits: dict[str, Any] = {
-            "info": {
-                "note": self._note,
-                "undo": self.controller.undoable,
-                "redo": self.controller.redoable,
-            }
-        }
+    def _traits(self, everything: bool) -> dict[str, Any]:
+        traits: dict[str, Any] = {}
         if self._state_news:
             self._state_news = False
-            structure, frozen, held, pending = self.controller.masks()
-            traits["state"] = state_bytes(structure.states(frozen), held, pending)
-            if structure is not self._structure:
-                self._structure = structure
-                self._version += 1
-                traits["tree"] = columns(structure, self._version)
-        if self.trainer is not None and self._numbers is not None:
-            traits["run"] = self._numbers.as_trait(self.trainer)
-        if self._painter is not None and (picture := self._painter.take()) is not None:
-            traits["plot"], traits["plot_alt"] = picture
+            traits |= self.tree.traits()
+        if (measured := self.rows.take(self.tree.structure)) is not None:
+            traits["measures"], traits["roles"] = measured
+        if self.run is not None:
+            traits["run"] = self.run.numbers()
+            if self._curve_news and (self.views or everything):
+                self._curve_news = False
+                marks, self._mark_news = self._mark_news or everything, False
+                traits |= self.run.plots(marks)
+        traits["info"] = {
+            "note": self._note,
+            "undo": self.controller.undoable,
+            "redo": self.controller.redoable,
+            "presets": self.tree.presets,
+            "selected": self.tree.selected,
+        }
         return traits
 
-    # ---- the picture -------------------------------------------------------------------------
+    def _picture(self) -> tuple[bytes, str]:
+        """The plot and its text for a page without a kernel."""
+        if self.run is None:
+            return b"", ""
+        picture = self.run.picture()
+        self._tell_problem()
+        return picture
 
-    def _open_painter(self) -> None:
-        if self.trainer is None:
-            return
-        try:
-            self._painter = Painter(self.trainer.history, self._ask)
-        except MissingExtraError as error:
-            self._say("warning", str(error))
-
-    def _paint(self, everything: bool) -> None:
-        """Have the curve drawn if it is other than in the last picture, and if it is time to."""
-        painter = self._painter
-        if painter is None:
-            return
-        if self._curve_news and (self.views or everything):
-            views = list(self.views.values())
-            width = max((view.width for view in views), default=0)
-            ratio = max((view.ratio for view in views), default=1.0)
-            if everything or self.loop.loop is None:
-                self._curve_news = self._mark_news = False
-                painter.draw(width, ratio)
-            # A new mark is worth an early picture: somebody waits for it.
-            elif not painter.busy and (not self._runs or painter.in_time(eager=self._mark_news)):
-                self._curve_news = self._mark_news = False
-                painter.draw_soon(width, ratio)
-        if painter.problem is not None:
-            self._painter = None
-            name = type(painter.problem).__name__
-            self._warn(f"the loss plot cannot be drawn any more: {name}: {painter.problem}")
+    def _tell_problem(self) -> None:
+        if self.run is not None and self.run.problem is not None:
+            self._say("warning", self.run.problem)
+            self.run.problem = None
 
     # ---- from the page -----------------------------------------------------------------------
 
     def receive(self, content: Any) -> None:
         """Carry out a message of the page. A bad one is a warning, and the page gets the state."""
-        self._state_news = True
+        if not self.is_open:
+            return  # one that was on its way when the widget was closed
         try:
             message = parse_message(content)
         except ValueError as error:
+            self._state_news = True
             self._warn(f"a message of the page was ignored: {error}")
             self._ask()
             return
+        if message.type == "ask":
+            self.requests.ask(message)
+            return
+        self._state_news = True
         try:
             self._carry_out(message)
         except FreezevizError as error:
@@ -268,43 +293,44 @@ class Bridge:
 
     def _carry_out(self, message: Message) -> None:
         match message.type:
-            case "hello" | "size":
-                self.views[message.view] = message
+            case "hello":
+                self.views.add(message.view)
                 self._curve_news = self._mark_news = True
+                self._watch_measures(True)
             case "bye":
-                self.views.pop(message.view, None)
-            case "toggle":
-                for row, path in message.clicks:
-                    self._toggle(row, path)
-            case "freeze_all":
-                self.controller.freeze("")
-            case "unfreeze_all":
-                self.controller.unfreeze("")
-            case "undo":
-                self.controller.undo()
-            case "redo":
-                self.controller.redo()
-            case "start" | "pause" | "resume" | "stop":
-                self._steer(message)
+                self.views.discard(message.view)
+                self.requests.forget(message.view)
+                self._watch_measures(bool(self.views))
+            case "select":
+                self.tree.select(message.view, self.orders.known(message.paths))
+            case _:
+                self.orders.carry_out(message)
 
-    def _toggle(self, row: int, path: str) -> None:
-        structure = self.controller.structure
-        known = 0 <= row < len(structure) and structure.paths[row] == path
-        # The structure may have changed since the page got it: then the path is what was meant.
-        if known or path in structure.index:
-            self.controller.toggle(path)
-        else:
-            self._warn(f"a click was ignored: the model has no {path!r} (any more)")
-
-    def _steer(self, message: Message) -> None:
-        if self.trainer is None:
-            self._warn(f"{message.type!r} was ignored: a model alone cannot run, a Trainer can")
-        elif message.type == "start":
-            self.trainer.start(message.epochs)
-        else:
-            getattr(self.trainer, message.type)()
+    def _watch_measures(self, wanted: bool) -> None:
+        """Have steps measured only while somebody looks."""
+        run = self._run_now()
+        if wanted and run is not None and self._end_measuring is None and self.is_open:
+            self._end_measuring = run.watch_measures()
+        elif not wanted and self._end_measuring is not None:
+            end, self._end_measuring = self._end_measuring, None
+            end()
 
     # ---- small things ------------------------------------------------------------------------
+
+    def tell(self, text: str) -> None:
+        """Show a sentence that somebody ought to know."""
+        self._say("warning", text)
+        self._ask()
+
+    def _shown(self) -> tuple[Structure, int]:
+        return self.tree.structure, self.tree.version
+
+    def _send_soon(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        """Send an answer from the loop; from any thread."""
+        if self.loop.loop is None:
+            self.widget.send(content, buffers)
+        else:
+            self.loop.soon(lambda: self.is_open and self.widget.send(content, buffers))
 
     def _say(self, level: str, text: str) -> None:
         self._note = {"n": self._note["n"] + 1, "level": level, "text": text}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from freezeviz.explorer import Explorer
 from freezeviz.explorer import explore as explore_without_face
+from freezeviz.widgets._cells import look_after_cells
 from freezeviz.widgets._loop import running_kernel
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class NotebookFace:
         return self.bridge.display()
 
 
-def explore(target: Any) -> Explorer:
+def explore(target: Any, optimizer: Any = None) -> Explorer:
     """Return an explorer of a model or a run: a tree whose nodes are frozen by a click.
 
     In a notebook it shows as a widget; for a `Trainer` with buttons, numbers and the loss plot.
@@ -43,19 +44,23 @@ def explore(target: Any) -> Explorer:
     Parameters
     ----------
     target : model of a supported framework, or Trainer
+    optimizer : object, optional
+        What your own loop trains the model with: a warning tells when it lacks something that is
+        trainable, and how to add it. See `Explorer.watch`.
 
     Raises
     ------
     TypeError
-        If no adapter is registered for the model.
+        If no adapter is registered for the model, or if it is no optimizer of its framework.
 
     Examples
     --------
     >>> explorer = fv.explore(trainer)
     >>> explorer.controller.toggle("layers.0")
     """
-    explorer = explore_without_face(target)
+    explorer = explore_without_face(target, optimizer)
     explorer.hint = "" if find_spec("anywidget") is not None else INSTALL
     if explorer.face is None:
         explorer.face = NotebookFace()
+        look_after_cells(explorer)
     return explorer

@@ -15,6 +15,7 @@ except ImportError as error:
     ) from error
 
 from freezeviz.train import History, draw_history
+from freezeviz.widgets._curves import summary
 
 WIDTH = 640  # CSS pixels, where nobody says otherwise
 NARROWEST, WIDEST = 300, 800
@@ -51,19 +52,4 @@ class Plot:
 
     def text(self) -> str:
         """Return what the plot shows in words, for those who cannot see it."""
-        steps, validation = self.history.steps, self.history.validation
-        if not len(steps["step"]):
-            return "Loss plot: no steps yet."
-        parts = [f"Loss plot after {int(steps['step'][-1]):,} steps"]
-        for name, table in (("training", steps), ("validation", validation)):
-            if not len(table["step"]):
-                continue
-            text = f"{name} loss {table['loss'][-1]:.4g}"
-            if np.isfinite(table["accuracy"][-1]):
-                text += f", accuracy {100 * table['accuracy'][-1]:.1f} %"
-            parts.append(text)
-        text = "; ".join(parts) + "."
-        if marks := self.history.marks:
-            last = ", ".join(f"{mark.label} after step {mark.step:,}" for mark in marks[-3:])
-            text += f" {len(marks)} change{'s' if len(marks) > 1 else ''}, the last: {last}."
-        return text
+        return summary(self.history)

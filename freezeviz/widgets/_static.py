@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from freezeviz.explorer import Explorer
 
-# The same name stands in static/explorer.css.
+# The same name stands in static/css/theme.css.
 CLASS = "freezeviz-static"
 
 
@@ -34,6 +34,10 @@ class StaticCopies:
     def __init__(self, explorer: "Explorer") -> None:
         self._explorer = explorer
         self._handles: list[Any] = []
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._handles)
 
     def add(self, png: bytes, alt: str) -> None:
         """Put a copy into the output of the cell that is being run."""

@@ -1,30 +1,32 @@
 """The widget itself: traits that hold what the page shows, and a door for its messages."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-_STATIC = Path(__file__).parent / "static"
+from freezeviz.widgets._assets import script, style
 
 
 class ExplorerWidget(anywidget.AnyWidget):
-    """The tree and the dashboard of one explorer; `static/explorer.js` tells what the traits hold.
+    """The tree and the dashboard of one explorer; `static/js/wire.js` tells what the traits hold.
 
     All views of an explorer, in however many cells, are views of one widget: they show the same.
     """
 
-    _esm = _STATIC / "explorer.js"
-    _css = _STATIC / "explorer.css"
+    _esm = script()
+    _css = style()
 
     tree = traitlets.Dict().tag(sync=True)
     state = traitlets.Bytes().tag(sync=True)
+    measures = traitlets.Bytes().tag(sync=True)
+    roles = traitlets.Bytes().tag(sync=True)
     info = traitlets.Dict().tag(sync=True)
     run = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
-    plot = traitlets.Bytes().tag(sync=True)
-    plot_alt = traitlets.Unicode().tag(sync=True)
+    curves = traitlets.Dict().tag(sync=True)
+    marks = traitlets.Dict().tag(sync=True)
+    heat = traitlets.Dict().tag(sync=True)
 
     def __init__(self, text: Callable[[], str], **traits: Any) -> None:
         self._text = text

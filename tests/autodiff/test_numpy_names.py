@@ -380,10 +380,7 @@ def test_numpys_names_work_on_traced_arrays_of_another_library(case: Case) -> No
     _assert_same_elsewhere(case, xp.asarray(case.at.copy()), np.asarray)
 
 
-@pytest.mark.gpu
-def test_numpys_names_work_on_traced_arrays_of_a_gpu() -> None:
-    import cupy
-
+def test_numpys_names_work_on_traced_arrays_of_a_gpu(cupy: Any) -> None:
     for case in ELSEWHERE:
         _assert_same_elsewhere(case, cupy.asarray(case.at), cupy.asnumpy)
 
@@ -399,10 +396,7 @@ def _assert_same_elsewhere(case: Case, at: Any, back: Callable[[Any], np.ndarray
     np.testing.assert_allclose(back(gradient), slope, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.gpu
-def test_an_array_of_a_gpu_may_stand_on_either_side_of_a_traced_one() -> None:
-    import cupy
-
+def test_an_array_of_a_gpu_may_stand_on_either_side_of_a_traced_one(cupy: Any) -> None:
     x, y = cupy.asarray(X), cupy.asarray(Y)
     for f in (
         lambda a, b: a + b,

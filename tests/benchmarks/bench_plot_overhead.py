@@ -4,7 +4,7 @@
 
 Starts a kernel, trains in its background, and looks at the steps a second in rounds, alternately
 with a view of the explorer open and without any (A B B A, so that a drift of the machine falls on
-both). The kernel does all that it does for a browser: it pushes traits and pictures and serialises
+both). The kernel does all that it does for a browser: it measures steps, pushes traits and serialises
 them; nobody reads them at the other end of the socket. Printed is the ratio of both, per workload
 and seed, with the bootstrapped 95 % interval of the median over rounds; and the same ratio of steps
 a second of the process's own time, which a machine that is busy with other things does not disturb
@@ -49,12 +49,12 @@ async def rounds(order, seconds):
     for seq, watched in enumerate(order):
         kind = "hello" if watched else "bye"
         bridge.receive({{"type": kind, "view": "bench", "seq": seq, "width": 640, "ratio": 1.0}})
-        pictures.clear()
-        rates.append((watched, *await steps_per_second(seconds), len(pictures)))
+        pushes.clear()
+        rates.append((watched, *await steps_per_second(seconds), len(pushes)))
     return rates
 
-pictures = []
-bridge.widget.observe(lambda change: pictures.append(1), "plot")
+pushes = []
+bridge.widget.observe(lambda change: pushes.append(1), "curves")
 """
 
 MLP = (
@@ -84,7 +84,7 @@ def ask(client, code, result=None):
 def measure(name, seed, n_rounds, seconds):
     """Return steps per second of both kinds, shape (rounds, 2), with a view and without one.
 
-    The third value is the number of pictures a second.
+    The third value is the number of pushes a second.
     """
     model, shape, batch = WORKLOADS[name]
     env = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -124,17 +124,17 @@ def main():
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     print(
-        f"{'workload':<36} seed  alone/s  watched/s  pictures/s  watched/alone (95 %)    own time"
+        f"{'workload':<36} seed  alone/s  watched/s  pushes/s  watched/alone (95 %)    own time"
     )
     for name in WORKLOADS:
         pooled = []
         for seed in range(options.seeds):
-            watched, alone, pictures = measure(name, seed, options.rounds, options.seconds)
+            watched, alone, pushes = measure(name, seed, options.rounds, options.seconds)
             pooled.append(watched / alone)
             rates = f"{np.median(alone[:, 0]):>7.0f}  {np.median(watched[:, 0]):>9.0f}"
-            print(f"{name:<36} {seed:>4}  {rates}  {pictures:>10.2f}  {row(pooled[-1], rng)}")
+            print(f"{name:<36} {seed:>4}  {rates}  {pushes:>8.2f}  {row(pooled[-1], rng)}")
             sys.stdout.flush()
-        print(f"{name:<36}  all  {'':>28}  {row(np.concatenate(pooled), rng)}")
+        print(f"{name:<36}  all  {'':>26}  {row(np.concatenate(pooled), rng)}")
 
 
 def row(ratios, rng):

@@ -1,9 +1,8 @@
 """The ES module in a page of its own: a stub is the widget's model, no Jupyter and no kernel."""
 
-import json
-from pathlib import Path
+import base64
 
-STATIC = Path(__file__).parents[2] / "freezeviz" / "widgets" / "static"
+from freezeviz.widgets._assets import script, style
 
 # Records what the view sends, hands traits out the way ipywidgets does (Bytes as DataView), and
 # lets a test play the kernel: `kernel.set({...})`, `kernel.message({...})`, `kernel.comeOrGo()`.
@@ -19,18 +18,23 @@ async ([source, css, traits, width, connected]) => {
     document.head.append(style);
   }
   const bytes = (value) => new DataView(Uint8Array.from(value).buffer);
-  const data = {...traits, state: bytes(traits.state), plot: bytes(traits.plot)};
+  const revive = (value) => {
+    if (Array.isArray(value)) return value.map(revive);
+    if (value === null || typeof value !== "object" || ArrayBuffer.isView(value)) return value;
+    if ("$bytes" in value) return bytes([...atob(value.$bytes)].map((c) => c.charCodeAt(0)));
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, revive(item)]));
+  };
+  const data = revive(traits);
   const handlers = {};
   const fire = (event, ...args) => (handlers[event] ?? []).slice().forEach((f) => f(...args));
   window.sent = [];
   window.kernel = {
     handlers,
     set(changes) {
-      for (const [name, value] of Object.entries(changes))
-        data[name] = name === "state" || name === "plot" ? bytes(value) : value;
+      for (const [name, value] of Object.entries(changes)) data[name] = revive(value);
       for (const name of Object.keys(changes)) fire(`change:${name}`);
     },
-    message: (message) => fire("msg:custom", message, []),
+    message: (message, buffers = []) => fire("msg:custom", message, buffers.map(revive)),
     comeOrGo: () => fire("comm_live_update"),
   };
   const model = {
@@ -150,35 +154,72 @@ def default_state(nodes):
     return [0 if node[4] else 3 for node in nodes]
 
 
-def mount(
-    page,
-    nodes,
-    *,
-    run=None,
-    state=None,
-    plot=b"",
-    width=None,
-    version=1,
-    info=None,
-    connected=True,
-):
-    """Show the widget in `page`; return milliseconds until it stood and until it was painted."""
+PRESETS = {
+    "head_only": "Only the head trains",
+    "all_but_head": "All but the head trains",
+    "biases_only": "Only biases train",
+    "norms_only": "Only norms train",
+    "up_to": "Freeze everything up to here",
+    "after": "Freeze everything after here",
+    "invert": "Invert",
+}
+
+
+def make_info(text="", level="info", **rest):
+    """Return the trait ``info``."""
+    note = {"n": 1 if text else 0, "level": level, "text": text}
+    return {"note": note, "undo": None, "redo": None, "presets": PRESETS, **rest}
+
+
+def mount(page, nodes, *, state=None, width=None, version=1, info=None, connected=True, **traits):
+    """Show the widget in `page`; return milliseconds until it stood and until it was painted.
+
+    `nodes` are rows as `columns` takes them, or the trait ``tree`` itself. Further traits (``run``,
+    ``measures``, ...) as they are, bytes among them.
+    """
+    if state is None:
+        state = default_state(nodes)
     traits = {
-        "tree": columns(nodes, version),
-        "state": list(default_state(nodes) if state is None else state),
-        "info": info or {"note": {"n": 0, "level": "info", "text": ""}, "undo": None, "redo": None},
-        "run": run,
-        "plot": list(plot),
-        "plot_alt": "Loss plot",
-    }
-    css = (STATIC / "explorer.css").read_text()
-    script = (STATIC / "explorer.js").read_text()
-    return page.evaluate(_STUB, [script, css, traits, width, connected])
+        "tree": nodes if isinstance(nodes, dict) else columns(nodes, version),
+        "state": bytes(state),
+        "measures": b"",
+        "roles": b"",
+        "info": info or make_info(),
+        "run": None,
+        "curves": {},
+        "marks": {},
+        "heat": {},
+    } | traits
+    return page.evaluate(_STUB, [script(), style(), _wired(traits), width, connected])
 
 
 def kernel_set(page, **traits):
     """Play the kernel: new values of traits."""
-    page.evaluate(f"() => window.kernel.set({json.dumps(traits)})")
+    if isinstance(traits.get("state"), list):
+        traits["state"] = bytes(traits["state"])
+    page.evaluate("(traits) => window.kernel.set(traits)", _wired(traits))
+
+
+def kernel_answer(page, about, content, buffers=()):
+    """Play the kernel: answer the last question about something."""
+    asked = [message for message in sent(page, "ask") if message["about"] == about][-1]
+    answered = {"type": "answer", "view": asked["view"], "seq": asked["seq"], "about": about}
+    page.evaluate(
+        "([message, buffers]) => window.kernel.message(message, buffers)",
+        [answered | content, _wired(list(buffers))],
+    )
+    return asked
+
+
+def _wired(value):
+    """Bytes in a form that gets into the page."""
+    if isinstance(value, bytes):
+        return {"$bytes": base64.b64encode(value).decode()}
+    if isinstance(value, dict):
+        return {name: _wired(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_wired(item) for item in value]
+    return value
 
 
 def sent(page, *types):

@@ -1,8 +1,5 @@
 """The dashboard in Chromium, with a stub for the kernel."""
 
-import struct
-import zlib
-
 import pytest
 
 from tests.browser.stub_page import (
@@ -17,21 +14,6 @@ from tests.browser.stub_page import (
 )
 
 pytestmark = pytest.mark.browser
-
-
-def png(width, height, gray=200):
-    def chunk(kind, data):
-        checksum = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + checksum
-
-    rows = b"".join(b"\x00" + bytes([gray]) * width for _ in range(height))
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
 
 
 def button(page, name):
@@ -208,38 +190,6 @@ def test_a_kernel_that_does_not_answer_is_told_and_forgiven(page):
     assert "keeps it busy" in banner(page, "silent").text_content()
     answer(page)
     assert banner(page, "silent").count() == 0
-
-
-def test_the_picture_has_a_text_and_is_swapped_when_decoded(page):
-    mount(page, mlp(), run=RUNNING, plot=png(64, 32))
-    image = page.locator(".fz-plot img")
-    image.wait_for(state="visible")
-    assert image.get_attribute("alt") == "Loss plot"
-    assert image.evaluate("(image) => [image.naturalWidth, image.naturalHeight]") == [64, 32]
-    assert not page.get_by_text("The loss appears here").is_visible()
-    first = image.get_attribute("src")
-    kernel_set(page, plot_alt="Loss plot after 9 steps", plot=list(png(80, 40)))
-    page.wait_for_function("(old) => document.querySelector('.fz-plot img').src !== old", arg=first)
-    assert image.evaluate("(image) => image.naturalWidth") == 80
-    assert image.get_attribute("alt") == "Loss plot after 9 steps"
-
-
-def test_a_broken_picture_leaves_the_last_one(page):
-    mount(page, mlp(), run=RUNNING, plot=png(64, 32))
-    page.locator(".fz-plot img").wait_for(state="visible")
-    kernel_set(page, plot=[137, 80, 78, 71, 1, 2, 3])
-    page.wait_for_timeout(200)
-    assert page.locator(".fz-plot img").evaluate("(image) => image.naturalWidth") == 64
-
-
-def test_the_kernel_is_told_how_large_the_picture_is_shown(page):
-    mount(page, mlp(), run=RUNNING, width=1100)
-    page.wait_for_function("() => window.sent.some((m) => m.type === 'size')")
-    width = page.locator(".fz-plot").evaluate("(figure) => figure.clientWidth")
-    assert sent(page, "size")[-1]["width"] == width
-    page.evaluate("() => { window.host.style.width = '500px'; }")
-    page.wait_for_function("() => window.sent.filter((m) => m.type === 'size').length === 2")
-    assert sent(page, "size")[-1]["width"] < 500
 
 
 def test_two_views_of_one_run_are_in_step_and_count_their_own_messages(page):

@@ -77,12 +77,13 @@ def test_it_is_a_treegrid_to_assistive_technology(page):
         "Type",
         "Params",
         "State",
+        "Backward",
     ]
     first = row(page, "layers.0")
     assert first.get_attribute("role") == "row"
     expected = {"level": "2", "posinset": "1", "setsize": "5", "expanded": "false", "rowindex": "3"}
     assert {name: first.get_attribute(f"aria-{name}") for name in expected} == expected
-    assert first.get_by_role("gridcell").count() == 4
+    assert first.get_by_role("gridcell").count() == 5
     checks = {"": "mixed", "layers.0": "true", "layers.2": "false"}
     for path, checked in checks.items():
         assert row(page, path).get_by_role("checkbox").get_attribute("aria-checked") == checked

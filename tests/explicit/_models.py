@@ -5,6 +5,7 @@ import numpy as np
 import freezeviz as fv
 from freezeviz import explicit as lux
 from freezeviz import nn
+from freezeviz.backend import is_array
 from freezeviz.explicit import Dense
 
 
@@ -53,7 +54,7 @@ def same(a, b):
 def equal(x, y):
     if isinstance(x, np.random.Generator):
         return x.bit_generator.state == y.bit_generator.state
-    if isinstance(x, np.ndarray):
+    if is_array(x):
         return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
     return x == y
 

@@ -235,6 +235,21 @@ def test_trees_of_another_model_are_refused():
         lux.layer_map(unchanged, model, ps, st)
 
 
+def test_missing_parameters_and_states_are_refused_and_not_passed_over():
+    model = Chain(Dense(3, 2), lux.BatchNorm(2))
+    ps, st = lux.setup(0, model)
+    seen = []
+    for wrong, place in (
+        (({}, st), "'layer_1.weight', expected an array of shape (2, 3)"),
+        (({"layer_1": ps["layer_1"]}, st), "'layer_2.scale', expected an array of shape (2,)"),
+        ((ps, {"layer_1": {}}), "'layer_2.running_mean', expected an array of shape (2,)"),
+    ):
+        with pytest.raises(ParameterKeyError) as error:
+            lux.layer_map(lambda *args: seen.append(args) or args[:3], model, *wrong)
+        assert place in str(error.value)
+    assert not seen
+
+
 def test_a_list_of_layers_in_a_users_container():
     class Stack(nn.Module):
         def __init__(self):

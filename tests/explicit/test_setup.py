@@ -32,6 +32,15 @@ CONSTANT = {
 }
 
 
+def test_what_is_no_generator_or_no_model_is_refused():
+    with pytest.raises(
+        TypeError, match=r"rng is a numpy.random.Generator, an int or None, got 'a'"
+    ):
+        lux.setup("a", lux.Dense(1, 1))
+    with pytest.raises(TypeError, match=r"takes a model, got int"):
+        lux.setup(0, 3)
+
+
 @pytest.mark.parametrize("name", DRAWING)
 def test_drawn_values_come_from_the_seed_and_not_from_the_layer(name):
     make = DRAWING[name]

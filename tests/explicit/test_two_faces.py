@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import freezeviz as fv
 from freezeviz import explicit as lux
 from freezeviz import nn
+from freezeviz.backend import is_array
 from freezeviz.errors import TiedParameterError
 from tests.explicit._architectures import DIMS, models
 from tests.explicit._models import equal, frozen_copy, leaves, same
@@ -47,7 +48,7 @@ def stateful_buffers(model):
         for module in model.modules()
         for name, value in module._members.items()
         for value in (value if isinstance(value, list) else [value])
-        if name in module._buffer_names or (isinstance(value, np.ndarray) and value.dtype == int)
+        if name in module._buffer_names or (is_array(value) and value.dtype == int)
     ]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from freezeviz import adapters
 from freezeviz.adapters import BufferInfo, LayerInfo, ParameterInfo
+from freezeviz.adapters._index import ParameterIndex
 
 
 @dataclass(eq=False)
@@ -70,10 +71,12 @@ class FakeAdapter:
         else:
             self.model.frozen -= paths
         if hold is not None:
-            for path, _, names, _ in self.model.layers:
-                own = {_join(path, name) for name in names}
-                if own and own <= paths:
-                    (self.model.held.add if hold else self.model.held.discard)(path)
+            index = ParameterIndex(self.snapshot())
+            layers = [path for path, *_ in self.model.layers]
+            changed, frozen = index.mask(paths), index.mask(self.model.frozen)
+            meant = index.meant(index.carriers(layers), changed, frozen, hold)
+            names = [layer for layer, is_meant in zip(layers, meant, strict=True) if is_meant]
+            (self.model.held.update if hold else self.model.held.difference_update)(names)
 
     def read(self, path: str) -> np.ndarray:
         return np.zeros((2, 3), np.float32)

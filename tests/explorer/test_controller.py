@@ -164,7 +164,12 @@ def test_undo_lets_go_what_a_freeze_held():
     controller = explore(model).controller
     controller.freeze("layers.0.norm")
     controller.freeze("layers.0", hold=True)
-    assert model.held == {"layers.0", "layers.0.attention", "layers.0.norm"}
+    assert model.held == {
+        "layers.0",
+        "layers.0.attention",
+        "layers.0.dropout",
+        "layers.0.norm",
+    }
     controller.undo()
     assert model.held == set()
     assert model.frozen == {"layers.0.norm.weight"}

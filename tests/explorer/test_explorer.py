@@ -83,7 +83,7 @@ def test_the_same_target_has_one_explorer_as_long_as_it_is_used():
     run = trainer()
     assert explore(run) is explore(run)
     assert explore(run) is not explore(run.model)
-    assert explore(run).controller.trainer is run
+    assert explore(run).controller.run is run
 
 
 def test_what_is_no_model_is_refused():

@@ -276,7 +276,7 @@ def test_between_a_freeze_and_its_unfreeze_no_byte_ever_moves(make, script):
                 trainer.freeze(path, hold=True)
             else:
                 getattr(trainer, order)(path)
-        trainer._loop._attend()  # what the next step would do first
+        trainer._loop.attend()  # what the next step would do first
         fixed, before, receipt = state()
 
 

@@ -1,10 +1,14 @@
 """Comparing a layer with a PyTorch function: output, gradients of parameters and of inputs."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
-from freezeviz import nn, tree_flatten
+from freezeviz import autodiff, backend, nn, tree_flatten, tree_map
+from tests.standin_cupy import host_reads
 
+cupy: Any = None  # where `check` compares CuPy's arrays: the fixture `arrays` in conftest.py
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 DTYPES = ["float32", "float64"]
 
@@ -21,6 +25,11 @@ class Probe(nn.Module):
         return self.layer(*self.inputs, **options)
 
 
+def here(array):
+    """Return an array of the library that is being compared."""
+    return array if cupy is None or array is None else cupy.asarray(array)
+
+
 def cotangent(shape, dtype):
     return np.random.default_rng(2).standard_normal(shape).astype(dtype)
 
@@ -31,7 +40,7 @@ def ours(layer, inputs, **options):
 
     def loss():
         out = probe(**options)
-        return (out * cotangent(out.shape, out.dtype)).sum(), out
+        return (out * here(cotangent(out.shape, out.dtype))).sum(), out
 
     (_, out), grads = nn.value_and_grad(probe, loss)()
     grads = dict(tree_flatten(grads))
@@ -57,6 +66,7 @@ def theirs(fn, parameters, inputs):
 
 
 def close(got, expected, tolerance, what=""):
+    got = backend.to_numpy(got)
     assert got.shape == expected.shape, what
     if expected.size:
         # A gradient that is nothing but rounding (of a key's bias, say) has no scale of its own.
@@ -71,7 +81,15 @@ def check(layer, reference, inputs, dtype, tolerance=None, **options):
     layer.apply(lambda p: p + rng.standard_normal(p.shape).astype(dtype) * 0.2)
     tolerance = tolerance or TOLERANCE[dtype]
     expected = theirs(reference, dict(layer.named_parameters()), inputs)
-    got = ours(layer, inputs, **options)
+    if cupy is not None:
+        layer.to("gpu")
+    options = {k: here(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    with host_reads() as reads:
+        got = ours(layer, [here(x) for x in inputs], **options)
+    assert not reads, "the host waited for the device"
+    if cupy is not None:
+        assert all(isinstance(array, cupy.ndarray) for _, array in tree_flatten(list(got)))
+        got = tree_map(backend.to_numpy, got)
     assert got[0].dtype == dtype
     close(got[0], expected[0], tolerance, "output")
     assert got[1].keys() == expected[1].keys()
@@ -81,6 +99,24 @@ def check(layer, reference, inputs, dtype, tolerance=None, **options):
     for i, wanted in enumerate(expected[2]):
         assert got[2][i].dtype == dtype
         close(got[2][i], wanted, tolerance, f"input {i}")
+
+
+def compare(loss, reference, inputs, dtype):
+    """Compare a loss with a torch function, and their gradients in all inputs."""
+    leaves = [leaf(x) for x in inputs]
+    expected = reference(*leaves)
+    g = cotangent(expected.shape, dtype)
+    (expected * torch.from_numpy(np.asarray(g))).sum().backward()
+    with host_reads() as reads:
+        value, pullback = autodiff.vjp(loss, *map(here, inputs))
+        gradients = pullback(here(g))
+    assert not reads, "the host waited for the device"
+    assert value.dtype == dtype
+    close(value, expected.detach().numpy(), TOLERANCE[dtype], "loss")
+    for i, (x, gradient) in enumerate(zip(leaves, gradients, strict=True)):
+        assert gradient.dtype == dtype
+        assert cupy is None or isinstance(gradient, cupy.ndarray)
+        close(gradient, x.grad.numpy(), TOLERANCE[dtype], f"gradient {i}")
 
 
 def normal(shape, dtype, seed=0):

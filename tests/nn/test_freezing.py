@@ -64,6 +64,15 @@ def test_keys_are_any_iterable(keys):
     assert trainable(mlp().freeze(keys=iter(keys))) == []
 
 
+@pytest.mark.parametrize("keys", [3, [3], b"weight", ["weight", None], nn.Linear])
+def test_keys_that_are_no_names_are_refused(keys):
+    layer = nn.Linear(2, 2)
+    for call in (layer.freeze, layer.unfreeze):
+        with pytest.raises(TypeError, match="keys are names of parameters"):
+            call(keys=keys)
+    assert trainable(layer) == ["weight", "bias"]
+
+
 def test_without_recursion_only_the_modules_own_arrays():
     model = Bag(w=ones(1), inner=nn.Linear(1, 1), many=[ones(1), nn.Linear(1, 1)])
     model.freeze(recurse=False)
@@ -169,6 +178,13 @@ def test_a_new_list_under_a_frozen_name_is_frozen_where_it_has_arrays():
     assert not model.many[0].flags.writeable
     model.unfreeze()
     assert model.many[0] is first
+
+
+def test_arrays_in_a_list_or_dict_under_the_name_of_a_frozen_array_are_frozen():
+    model = Bag(w=ones(1), v=ones(1)).freeze()
+    model.w = [ones(3), {"deep": ones(1)}, nn.Linear(1, 1)]
+    assert frozen(model) == ["w.0", "w.1.deep", "v"]
+    assert trainable(model) == ["w.2.weight", "w.2.bias"]
 
 
 def test_a_module_under_a_frozen_name_is_trainable():

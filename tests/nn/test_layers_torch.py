@@ -7,7 +7,7 @@ from freezeviz import nn, random
 from freezeviz.errors import ShapeError
 
 torch = pytest.importorskip("torch")
-from tests.nn._torch import DTYPES, TOLERANCE, check, close, normal, ours  # noqa: E402
+from tests.nn._torch import DTYPES, TOLERANCE, check, close, here, normal, ours  # noqa: E402
 
 F = torch.nn.functional
 
@@ -55,7 +55,7 @@ def test_embedding(shape, dtype):
     def reference(p):
         return F.embedding(torch.from_numpy(np.asarray(indices)), p["layer.weight"])
 
-    check(Calling(nn.Embedding(6, 4), lambda e: e(indices)), reference, [], dtype)
+    check(Calling(nn.Embedding(6, 4), lambda e: e(here(indices))), reference, [], dtype)
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int32", "uint64"])

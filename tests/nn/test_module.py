@@ -89,6 +89,23 @@ def test_modules_behind_an_underscore_are_modules_without_parameters():
     assert not model._hidden.inner.training
 
 
+def test_modules_in_private_lists_and_dicts_follow_the_mode():
+    model = Bag(w=ones(1))
+    model._parts = [nn.Dropout(0.5), {"deep": nn.Sequential(nn.Linear(1, 1))}, "text"]
+    model._cache = {}
+    assert [path for path, _ in model.named_modules()] == [
+        "", "_parts.0", "_parts.1.deep", "_parts.1.deep.layers.0",
+    ]  # fmt: skip
+    assert flat(model.parameters()) == ["w"]
+    model.eval()
+    assert not model._parts[0].training
+    model.freeze(hold=True)
+    assert model._parts[1]["deep"].held
+    model.unfreeze()
+    assert not model._parts[1]["deep"].held
+    assert model.train()._parts[0].training
+
+
 def test_a_private_module_that_is_public_elsewhere_is_trained():
     linear = nn.Linear(1, 1)
     model = Bag(_first=linear, second=linear)
@@ -198,7 +215,9 @@ def test_deleting_an_attribute_takes_it_out_of_the_model():
     with pytest.raises(AttributeError):
         del model.w
     model.w, model.r = ones(1), ones(1)
-    assert flat(model.trainable_parameters()) == ["w", "r"]
+    assert flat(model.trainable_parameters()) == ["r"]  # freezing sticks to a name, as in MLX
+    model.unfreeze()
+    assert flat(model.trainable_parameters()) == ["b", "w", "r"]
 
 
 def test_an_attribute_may_change_its_kind():
@@ -320,6 +339,18 @@ def test_filter_and_map_asks_for_every_member():
     model.many[0:1] = [ones(1)]
     trainable = model.filter_and_map(nn.Module.trainable_parameter_filter)
     assert flat(trainable) == ["inner.v", "many.0"]
+
+
+def test_the_filters_ask_about_what_is_in_lists_and_hide_no_module():
+    model = Bag(many=[ones(1), ones(1), nn.tanh, {"deep": [ones(1), 3]}]).freeze()
+    model.many[1] = nn.Linear(1, 1)
+    assert model.filter_and_map(nn.Module.trainable_parameter_filter).keys() == {"many"}
+    trainable = model.filter_and_map(nn.Module.trainable_parameter_filter)
+    assert flat(trainable) == ["many.1.weight", "many.1.bias"]
+    everything = model.filter_and_map(nn.Module.valid_parameter_filter)
+    assert flat(everything) == [
+        "many.0", "many.1.weight", "many.1.bias", "many.3.deep.0",
+    ]  # fmt: skip
 
 
 def test_apply_to_modules_gives_paths():

@@ -10,7 +10,7 @@ from freezeviz import nn
 from freezeviz.errors import ShapeError
 
 torch = pytest.importorskip("torch")
-from tests.nn._torch import DTYPES, check, normal, ours  # noqa: E402
+from tests.nn._torch import DTYPES, check, here, normal, ours  # noqa: E402
 
 F = torch.nn.functional
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -84,7 +84,7 @@ def test_activation(name, shape, dtype):
     activation, reference = CASES[name]
     if isinstance(activation, nn.PReLU):
         activation = copy.deepcopy(activation).set_dtype(dtype)
-        activation.weight = np.array([0.1], dtype)
+        activation.weight = here(np.array([0.1], dtype))
     check(Fixed(activation), lambda p, x: reference(x), [normal(shape, dtype) * 3], dtype)
 
 
@@ -102,7 +102,7 @@ def test_activation_and_derivative_of_corners_and_of_large_values(name):
     x = np.array([[-1e4, -100.0, -30.0, *corners, 30.0, 100.0, 1e4]] * 2, np.float64)
     if name.startswith("PReLU"):
         activation = copy.deepcopy(activation)
-        activation.weight = np.array([0.1])
+        activation.weight = here(np.array([0.1]))
     check(Fixed(activation), lambda p, x: reference(x), [x], "float64")
 
 

@@ -593,11 +593,8 @@ def test_a_frozen_layer_with_a_plain_input_leaves_no_node(name):
     assert set(counts.nodes) <= {"linear", "sum"}
 
 
-@pytest.mark.gpu
 @every_layer
-def test_a_gpu_gives_the_numbers_of_the_cpu(name):
-    import cupy
-
+def test_a_gpu_gives_the_numbers_of_the_cpu(name, cupy):
     make, shape = LAYERS[name]
     layer, x = make(), normal(shape, "float32")
     expected = ours(layer, [x])
@@ -678,7 +675,7 @@ def test_a_message_names_the_path_while_a_model_computes():
         (lambda: nn.AdaptiveAvgPool2d((1, 2, 3)), "output_size"),
         (lambda: nn.RMSNorm(4, eps=0), "RMSNorm: eps is above zero"),
         (lambda: nn.GroupNorm(3, 4), "dims=4 is no positive multiple of num_groups=3"),
-        (lambda: nn.GroupNorm(0, 4), "num_groups=0"),
+        (lambda: nn.GroupNorm(0, 4), "num_groups is an int of at least 1, got 0"),
         (lambda: nn.GroupNorm(2, 4, eps=-1), "GroupNorm: eps"),
         (lambda: nn.InstanceNorm(4, eps=0), "InstanceNorm: eps"),
         (lambda: nn.RNN(3, 4, nonlinearity="tanh"), "nonlinearity is a function"),

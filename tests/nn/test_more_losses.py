@@ -10,26 +10,12 @@ from freezeviz.errors import DataError, ShapeError
 from freezeviz.nn import losses
 
 torch = pytest.importorskip("torch")
-from tests.nn._torch import DTYPES, TOLERANCE, close, cotangent, leaf, normal  # noqa: E402
+from tests.nn._torch import DTYPES, TOLERANCE, close, compare, here, normal  # noqa: E402
 
 F = torch.nn.functional
 REDUCTIONS = ["none", "mean", "sum"]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
-
-
-def compare(loss, reference, inputs, dtype):
-    """Compare two functions of arrays, and their gradients in all of them."""
-    leaves = [leaf(x) for x in inputs]
-    expected = reference(*leaves)
-    g = cotangent(expected.shape, dtype)
-    (expected * torch.from_numpy(np.asarray(g))).sum().backward()
-    value, pullback = autodiff.vjp(loss, *inputs)
-    assert value.dtype == dtype
-    close(np.asarray(value), expected.detach().numpy(), TOLERANCE[dtype], "loss")
-    for i, (x, gradient) in enumerate(zip(leaves, pullback(g), strict=True)):
-        assert gradient.dtype == dtype
-        close(gradient, x.grad.numpy(), TOLERANCE[dtype], f"gradient {i}")
 
 
 def reduced(each, reduction):
@@ -109,7 +95,7 @@ def test_nll_loss(shape, axis, reduction, dtype):
     lead = tuple(n for i, n in enumerate(shape) if i != axis % len(shape))
     targets = np.random.default_rng(1).integers(0, 4, lead)
     compare(
-        lambda x: losses.nll_loss(x, targets, axis=axis, reduction=reduction),
+        lambda x: losses.nll_loss(x, here(targets), axis=axis, reduction=reduction),
         lambda x: F.nll_loss(x, torch.from_numpy(np.asarray(targets)), reduction=reduction),
         [normal(shape, dtype)],
         dtype,

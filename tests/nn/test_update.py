@@ -72,6 +72,8 @@ def test_update_keeps_frozen_names_frozen_and_read_only():
         ({"w": ones(3) * 2, "many": {"0": ones(1)}}, "at 'many' is a dict, expected a list"),
         ({"w": ones(3) * 2, "a": {"weight": "text"}}, "'a.weight' expects an array, got str"),
         ({"w": ones(3) * 2, "a": {"weight": 3.0}}, "'a.weight' expects an array, got float"),
+        ({"w": ones(3) * 2, "a": {"weight": {}}}, "'a.weight' expects an array, got dict"),
+        ({"w": ones(3) * 2, "a": {"weight": None}}, "'a.weight' expects an array, got NoneType"),
         (
             {"w": ones(3) * 2, "a": {"weight": np.ones((2, 2), int)}},
             "'a.weight' expects a floating array, got int64",
@@ -85,6 +87,23 @@ def test_an_update_that_does_not_fit_changes_nothing(tree, message):
     with pytest.raises(WeightsError, match=message):
         m.update(tree)
     assert state_of(m) == before
+
+
+def test_a_tree_may_leave_out_what_has_no_parameters():
+    # A list in a tree has `{}` for a function, as for a layer without parameters.
+    m = nn.Sequential(nn.tanh, nn.ReLU(), nn.Linear(2, 2))
+    m.update(m.parameters())
+    m.update({"layers": [{}, None, {"bias": ones(2) * 3}]})
+    np.testing.assert_array_equal(m.layers[2].bias, 3)
+    m.apply(lambda p: p * 2, nn.Module.valid_parameter_filter)  # which is not given functions
+    np.testing.assert_array_equal(m.layers[2].bias, 6)
+    with pytest.raises(WeightsError, match=r"'layers.0' is a dict.*has a \w+ there, without param"):
+        m.update({"layers": [{"weight": ones(2)}]})
+
+
+def test_only_a_dict_is_a_tree_of_modules():
+    with pytest.raises(WeightsError, match="the tree given is a ReLU, expected a dict"):
+        model().update_modules(nn.ReLU())
 
 
 def test_an_update_that_is_not_strict_passes_unknown_names_over():
@@ -128,11 +147,13 @@ def test_leaf_modules_can_be_mapped_and_put_back():
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"w": nn.ReLU()}, "'w' expects a module"),
+        ({"w": nn.ReLU()}, "'w' is no module but a ndarray"),
         ({"nope": nn.ReLU()}, "has no 'nope'"),
+        ({"mani": [nn.ReLU()]}, "has no 'mani'. Closest: 'many'"),
+        ({"many": {"0": nn.ReLU()}}, "at 'many' is a dict, expected a list"),
         ({"a": ones(1)}, "'a' expects a module, got ndarray"),
-        ({"many": [{}, {}, {}, nn.ReLU()]}, "has no 'many.3'"),
-        ({"many": [nn.ReLU()]}, "'many.0' expects a module"),
+        ({"many": [{}, {}, {}, nn.ReLU()]}, "has no 'many.3': the list has 3 items"),
+        ({"many": [nn.ReLU()]}, "'many.0' is no module but a ndarray"),
     ],
 )
 def test_modules_that_do_not_fit_change_nothing(tree, message):
@@ -205,6 +226,45 @@ def test_set_dtype_asks_a_predicate():
     m.set_dtype("float16", lambda dtype: dtype == np.float64)
     assert m.w.dtype == np.float16
     assert m.many[0].dtype == np.float32
+
+
+class Bfloat16:
+    """Stands for `ml_dtypes.bfloat16`, which need not be installed."""
+
+    kind, name = "V", "bfloat16"
+
+
+class Bfloat16Array:
+    """Stands for an array of it."""
+
+    dtype, shape = Bfloat16(), (2, 2)
+
+    def __array_namespace__(self, api_version=None):
+        return np
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", Bfloat16()])
+def test_set_dtype_to_what_numpy_has_not_is_refused_by_name(dtype):
+    layer = nn.Linear(2, 2)
+    before = state_of(layer)
+    with pytest.raises(WeightsError, match=r"expects float16.*got (bf|f)loat\w+, which NumPy"):
+        layer.set_dtype(dtype)
+    assert state_of(layer) == before
+
+
+def test_a_bfloat16_array_is_refused_and_never_taken_for_a_buffer():
+    layer, raw = nn.Linear(2, 2), Bfloat16Array()
+    before = state_of(layer)
+    for put in (
+        lambda: setattr(layer, "weight", raw),
+        lambda: setattr(layer, "new", raw),
+        lambda: layer.update({"weight": raw}),
+        lambda: layer.apply(lambda p: raw),
+        lambda: layer.load_weights({"weight": raw, "bias": ones(2)}),
+    ):
+        with pytest.raises(WeightsError, match=r"got bfloat16.*convert with .astype\(np.float32\)"):
+            put()
+    assert state_of(layer) == before
 
 
 def test_set_dtype_to_integers_is_refused():

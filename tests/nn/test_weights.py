@@ -105,6 +105,20 @@ def test_a_tied_array_with_two_values_is_refused():
     assert state_of(model) == before
 
 
+@pytest.mark.parametrize(
+    ("weights", "got"),
+    [(None, "NoneType"), (3, "int"), ([1, 2], "a int among"), ([("w", 1, 2)], "a tuple among")],
+)
+def test_what_is_no_weights_is_refused(weights, got):
+    with pytest.raises(TypeError, match=f"a file's path, or arrays by name.*got {got}"):
+        nn.Linear(1, 1).load_weights(weights)
+
+
+def test_saving_into_a_directory_that_is_not_there_names_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no directory .*nowhere to save w.npz in"):
+        nn.Linear(1, 1).save_weights(tmp_path / "nowhere" / "w.npz")
+
+
 def test_buffers_may_be_missing():
     model = Model(1)
     parameters = Model(2).named_parameters()

@@ -168,11 +168,8 @@ def test_nothing_that_goes_in_is_written_into(make, rng):
     assert not np.shares_memory(tree["w"], start)
 
 
-@pytest.mark.gpu
 @every_optimizer
-def test_cupy_arrays_give_the_numbers_of_numpy_arrays(make, rng):
-    import cupy
-
+def test_cupy_arrays_give_the_numbers_of_numpy_arrays(make, rng, cupy):
     start = rng.standard_normal((4, 5)).astype(np.float32)
     gradients = rng.standard_normal((5, 4, 5)).astype(np.float32)
     expected = run(make(), {"w": start}, [{"w": g} for g in gradients])

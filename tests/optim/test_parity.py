@@ -129,11 +129,8 @@ def test_nothing_that_goes_in_is_written_into(name, rng):
     assert not np.shares_memory(tree["w"], start)
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize("name", MAKERS)
-def test_cupy_arrays_give_the_numbers_of_numpy_arrays(name, rng):
-    import cupy
-
+def test_cupy_arrays_give_the_numbers_of_numpy_arrays(name, rng, cupy):
     start = rng.standard_normal((4, 5)).astype(np.float32)
     gradients = rng.standard_normal((5, 4, 5)).astype(np.float32)
     expected = run(MAKERS[name](), start, gradients)

@@ -1,6 +1,7 @@
 """A run in a thread: steering it, waiting for it, and what reaches the user when it fails."""
 
 import contextvars
+import signal
 import threading
 import time
 import warnings
@@ -153,6 +154,14 @@ def test_interrupting_wait_ends_the_waiting_and_not_the_run(running, monkeypatch
     monkeypatch.undo()
     step = running.step
     eventually(lambda: running.step > step)
+
+
+def test_waiting_goes_on_after_an_interrupt(running, capsys):
+    threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGINT)).start()
+    assert running.wait(20) == "running"
+    assert "The run goes on" in capsys.readouterr().out
+    threading.Timer(0.2, running.stop).start()
+    assert running.wait(20) == "stopped"
 
 
 def test_a_run_in_the_foreground_cannot_be_waited_for():

@@ -3,7 +3,6 @@
 import io
 import subprocess
 import sys
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,11 +17,12 @@ from freezeviz.train import (
     History,
     LearningRateChanged,
     Mark,
+    NonFiniteLoss,
     StepDone,
     Validated,
     draw_history,
 )
-from freezeviz.train._decimate import decimate, is_noisy, smooth, stretches
+from freezeviz.train._decimate import decimate, is_noisy, smooth
 from freezeviz.train._marks import place_labels
 
 PARAMETERS = [f"layers.{i}.{name}" for i in (0, 2, 4) for name in ("weight", "bias")]
@@ -39,6 +39,8 @@ def history_of(losses, accuracies=None, validation=(), changes=()):
             history.add(FreezeChanged(step, 0, 0.0, frozen, paths, label, None, "code", 0.0))
         accuracy = None if accuracies is None else accuracies[i]
         history.add(StepDone(i + 1, 0, 0.0, loss, accuracy))
+        if not np.isfinite(loss) and (i == 0 or np.isfinite(losses[i - 1])):
+            history.add(NonFiniteLoss(i + 1, 0, 0.0, loss))
     for step, loss in validation:
         history.add(Validated(step, 0, 0.0, loss, None if accuracies is None else 0.5))
     return history
@@ -279,17 +281,6 @@ def test_noise_is_told_from_a_course():
     assert not is_noisy(np.ones(300))
     assert not is_noisy(np.full(300, np.nan))
     assert is_noisy(np.exp(-t) + 0.1 * np.random.default_rng(0).random(300))
-
-
-@given(st.lists(st.booleans(), max_size=30))
-def test_stretches_are_the_runs_of_true(flags):
-    got = stretches(np.array(flags, bool))
-    rebuilt = np.zeros(len(flags), bool)
-    for first, end in got:
-        assert end > first
-        rebuilt[first:end] = True
-    assert rebuilt.tolist() == flags
-    assert all(a[1] < b[0] for a, b in pairwise(got))
 
 
 # ---- labels -------------------------------------------------------------------------------------

@@ -371,10 +371,7 @@ def test_data_are_used_where_they_are_not_copied():
     assert trainer._loop.engine.train.x is x
 
 
-@pytest.mark.gpu
-def test_a_model_and_data_on_the_gpu_train_as_on_the_cpu():
-    import cupy
-
+def test_a_model_and_data_on_the_gpu_train_as_on_the_cpu(cupy):
     host = make_trainer(validation=make_data(9))
     host.fit(3, progress=False)
     x, y = make_data()

@@ -1,6 +1,7 @@
 """The bridge between a run and its widget: what is pushed, from where, and how often."""
 
 import asyncio
+import json
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from freezeviz.explorer import explore
 from freezeviz.train import FreezeChanged, Trainer
 from freezeviz.widgets._bridge import Bridge
 from freezeviz.widgets._loop import MainLoop
+from tests.explorer.fake_framework import encoder
 
 TRAINABLE, FROZEN, MIXED, NONE = range(4)
 
@@ -40,14 +42,34 @@ class Page:
         self.widget = self.bridge.widget
         self.seq = 0
         self.sent = []
-        self.widget.send = lambda content, buffers=None: self.sent.append(content)
+        self.buffers = []
+        self.widget.send = self._sent
+
+    def _sent(self, content, buffers=None):
+        self.sent.append(content)
+        self.buffers.append(buffers)
 
     def say(self, kind, view="v", **rest):
         self.seq += 1
         self.bridge.receive({"type": kind, "view": view, "seq": self.seq, **rest})
 
     def hello(self, view="v"):
-        self.say("hello", view=view, width=640, ratio=1.0)
+        self.say("hello", view=view)
+
+    def ask(self, about, **rest):
+        """Ask, and return the answer and its buffers."""
+        self.say("ask", about=about, **rest)
+        seq = self.seq
+        answers = lambda: [m for m in self.sent if m["type"] == "answer" and m["seq"] == seq]  # noqa: E731
+        if self.loop is not None:
+            self.run_until(answers)
+        (answer,) = answers()
+        return answer, self.buffers[self.sent.index(answer)]
+
+    @property
+    def labels(self):
+        tree = self.widget.tree
+        return [tree["labels"][code] for code in np.frombuffer(tree["label_of"], "<i4")]
 
     def toggle(self, path):
         index = self.explorer.controller.structure.index
@@ -93,7 +115,7 @@ def test_the_widget_begins_with_the_whole_state(pages):
     model = mlp()
     model.layers[0].freeze()
     page = pages(model)
-    assert page.widget.tree["labels"][:2] == ["Sequential", "layers.0"]
+    assert page.labels[:2] == ["Sequential", "layers.0"]
     assert page.state("") == MIXED
     assert page.state("layers.0") == FROZEN
     assert page.state("layers.1") == NONE
@@ -118,7 +140,7 @@ def test_an_answer_comes_after_the_state_that_it_is_about(pages):
     page = pages(mlp())
     order = []
     page.widget.observe(lambda change: order.append("state"), "state")
-    page.widget.send = lambda content: order.append(content["type"])
+    page.widget.send = lambda content, buffers=None: order.append(content["type"])
     page.toggle("layers.0")
     page.run(0.12)
     assert order == ["state", "ack"]
@@ -247,8 +269,7 @@ def test_a_fast_run_is_pushed_a_few_times_a_second_and_whole_at_the_end(pages):
     trainer.wait(20)
     page.run(0.05)
     assert page.widget.run["step"] == trainer.step
-    assert page.widget.plot_alt.startswith(f"Loss plot after {trainer.step:,} steps")
-    assert page.widget.plot.startswith(b"\x89PNG")
+    assert page.widget.curves["text"].startswith(f"Loss plot after {trainer.step:,} steps")
 
 
 def test_a_hundred_clicks_are_all_applied_and_all_answered(pages):
@@ -276,13 +297,13 @@ def test_without_a_view_nothing_is_pushed_until_the_end(pages):
     trainer.start(epochs=100_000)
     page.run(0.3)
     pushes = []
-    page.widget.observe(lambda change: pushes.append(change.name), ["run", "plot"])
+    page.widget.observe(lambda change: pushes.append(change.name), ["run", "curves"])
     page.run(0.6)
     assert pushes == []
     trainer.stop()
     trainer.wait(20)
     page.run(0.05)
-    assert {"run", "plot"} <= set(pushes)
+    assert {"run", "curves"} <= set(pushes)
 
 
 def test_clicks_in_one_message_are_each_applied(pages):
@@ -344,7 +365,7 @@ def test_a_failed_run_is_told_and_leaves_everything_usable(pages):
     page.toggle("layers.0")
     page.run(0.11)
     assert page.state("layers.0") == FROZEN
-    assert page.widget.plot.startswith(b"\x89PNG")
+    assert page.widget.curves["text"].startswith("Loss plot after 4 steps")
 
 
 def test_the_next_run_takes_the_error_away(pages):
@@ -398,14 +419,47 @@ def test_closing_the_widget_leaves_the_run_alone(pages):
         page.run(0.2)
 
 
-def test_a_plot_that_cannot_be_drawn_is_given_up_and_the_run_goes_on(pages):
+class Copies:
+    """Plays the static copies of a cell's output."""
+
+    def __init__(self):
+        self.pictures = []
+
+    def __bool__(self):
+        return True
+
+    def update(self, png, alt):
+        self.pictures.append((png, alt))
+
+
+def test_a_static_copy_is_drawn_at_the_end_of_a_run_and_not_before(pages):
     trainer = make_trainer()
     page = pages(trainer)
-    page.bridge._painter._plot.png = lambda *size: 1 / 0
-    with pytest.warns(FreezevizWarning, match="cannot be drawn any more: ZeroDivisionError"):
-        trainer.fit(1, progress=False)
+    page.bridge.copies = copies = Copies()
+    page.hello()
+    page.say("start", epochs=100_000)
+    page.run_until(lambda: trainer.step > 50)
+    page.run(0.5)
+    before = len(copies.pictures)
+    page.say("stop")
+    page.run_until(lambda: page.widget.run["status"] == "stopped")
+    page.run(0.05)
+    png, alt = copies.pictures[-1]
+    assert before <= 1  # the first, of an empty run
+    assert png.startswith(b"\x89PNG")
+    assert alt.startswith(f"Loss plot after {trainer.step:,} steps")
+
+
+def test_a_picture_that_cannot_be_drawn_is_given_up_and_the_run_goes_on(pages):
+    trainer = make_trainer()
+    page = pages(trainer)
+    page.bridge.copies = copies = Copies()
+    page.bridge.run._plot.png = lambda *size: 1 / 0
+    trainer.fit(1, progress=False)
     assert page.widget.run["status"] == "finished"
     assert page.note["level"] == "warning"
+    assert "cannot be drawn any more: ZeroDivisionError" in page.note["text"]
+    assert copies.pictures[-1] == (b"", "")
     trainer.fit(1, progress=False)
     assert page.widget.run["step"] == 20
 
@@ -419,7 +473,7 @@ def test_without_matplotlib_all_but_the_plot_works(pages, monkeypatch):
     page.hello()
     trainer.fit(1, progress=False)
     assert page.widget.run["status"] == "finished"
-    assert page.widget.plot == b""
+    assert page.widget.curves["text"].startswith("Loss plot after 10 steps")
 
 
 def test_an_explorer_made_after_a_run_shows_it(pages):
@@ -429,41 +483,7 @@ def test_an_explorer_made_after_a_run_shows_it(pages):
     assert page.widget.run["step"] == 20
     recent = trainer.history.steps["loss"][-20:]
     assert page.widget.run["loss"] == pytest.approx(recent.mean())
-    page.hello()
-    page.run_until(lambda: page.widget.plot.startswith(b"\x89PNG"))
-
-
-def test_the_picture_is_drawn_for_the_widest_view(pages):
-    trainer = make_trainer()
-    trainer.fit(1, progress=False)
-    page = pages(trainer)
-    page.say("hello", view="a", width=400, ratio=1.0)
-    page.say("hello", view="b", width=500, ratio=2.0)
-    page.run_until(lambda: int.from_bytes(page.widget.plot[16:20]) == 1000)
-    page.say("size", view="b", width=700, ratio=2.0)
-    page.run_until(lambda: int.from_bytes(page.widget.plot[16:20]) == 1400)
-
-
-def test_drawing_slows_down_with_its_cost(pages):
-    trainer = make_trainer()
-    page = pages(trainer)
-    page.hello()
-    page.say("start", epochs=100_000)
-    page.run_until(lambda: trainer.step > 50)
-    drawn = []
-
-    def slow(*size):
-        drawn.append(time.monotonic())
-        deadline = time.thread_time() + 0.05
-        while time.thread_time() < deadline:
-            pass
-        return b"\x89PNG" + bytes([len(drawn)])
-
-    page.bridge._painter._plot.png = slow
-    page.bridge._painter.pace.cost, page.bridge._painter.pace.next = 0.05, 0.0
-    page.run(3.0)
-    # 2 % of the time: not more than every 2.5 s.
-    assert 1 <= len(drawn) <= 3
+    assert page.widget.curves["text"].startswith("Loss plot after 20 steps")
 
 
 def test_a_new_structure_gets_a_new_version(pages):
@@ -474,4 +494,288 @@ def test_a_new_structure_gets_a_new_version(pages):
     page.explorer.controller.refresh()
     page.run(0.11)
     assert page.widget.tree["version"] == 2
-    assert len(page.widget.state) == len(page.widget.tree["labels"])
+    assert len(page.widget.state) == len(page.labels)
+
+
+# ---- what is done to several rows, and by selectors
+
+
+def test_rows_are_frozen_together_and_undone_together(pages):
+    page = pages(mlp())
+    page.say("do", action="freeze", paths=["layers.0", "layers.2.bias"])
+    page.run(0.11)
+    assert page.state("layers.0") == FROZEN
+    assert page.state("layers.2") == MIXED
+    page.say("undo")
+    page.run(0.11)
+    assert page.state("") == TRAINABLE
+
+
+def test_a_selector_does_what_its_preview_said(pages):
+    page = pages(mlp())
+    answer, (named, changed) = page.ask("preview", selector="**.bias", action="freeze")
+    rows = np.frombuffer(changed, "<i4")
+    paths = page.explorer.controller.structure.paths
+    assert [paths[row] for row in rows] == ["layers.0.bias", "layers.2.bias"]
+    assert changed == named
+    assert (answer["matches"], answer["changes"], answer["n_parameters"]) == (2, 2, 11)
+    assert answer["version"] == page.widget.tree["version"]
+    assert page.state("") == TRAINABLE
+    page.say("do", action="freeze", selector="**.bias")
+    page.run(0.11)
+    assert [page.state(path) for path in ("layers.0.bias", "layers.2.bias")] == [FROZEN, FROZEN]
+    assert page.state("layers.0.weight") == TRAINABLE
+
+
+def test_a_wrong_selector_is_an_answer_not_a_warning(pages):
+    page = pages(mlp())
+    answer, buffers = page.ask("preview", selector="layerz.*", action="freeze")
+    assert "layerz" in answer["error"]
+    assert buffers == []
+
+
+def test_a_locked_row_is_shown_as_such_and_is_left_alone(pages):
+    page = pages(mlp())
+    page.say("do", action="lock", paths=["layers.0"])
+    page.run(0.11)
+    row = page.explorer.controller.structure.index["layers.0"]
+    assert page.widget.state[row] & 16
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FreezevizWarning)
+        page.say("freeze_all")
+    page.run(0.11)
+    assert (page.state("layers.0"), page.state("layers.2")) == (TRAINABLE, FROZEN)
+    page.say("do", action="unlock", paths=["layers.0"])
+    page.run(0.11)
+    assert not page.widget.state[row] & 16
+
+
+def test_held_rows_are_shown_and_released(pages):
+    page = pages(mlp())
+    row = page.explorer.controller.structure.index["layers.0"]
+    page.say("do", action="hold", paths=["layers.0"])
+    page.run(0.11)
+    assert page.widget.state[row] == FROZEN | 4
+    page.say("do", action="release", paths=["layers.0"])
+    page.run(0.11)
+    assert page.widget.state[row] == FROZEN
+
+
+def test_presets_are_named_and_applied(pages):
+    page = pages(mlp())
+    assert {"head_only", "invert", "up_to"} <= page.widget.info["presets"].keys()
+    page.say("do", action="preset", name="up_to", at="layers.0")
+    page.run(0.11)
+    assert (page.state("layers.0"), page.state("layers.2")) == (FROZEN, TRAINABLE)
+    page.say("do", action="preset", name="invert")
+    page.run(0.11)
+    assert (page.state("layers.0"), page.state("layers.2")) == (TRAINABLE, FROZEN)
+    page.say("do", action="preset", name="nonsense")
+    page.run(0.11)
+    assert page.note["level"] == "error"
+
+
+def test_rows_that_are_gone_are_left_out_with_a_warning(pages):
+    page = pages(mlp())
+    with pytest.warns(FreezevizWarning, match="no 'layers.7' and 1 more"):
+        page.say("do", action="freeze", paths=["layers.7", "layers.0", "layers.8"])
+    page.run(0.11)
+    assert page.state("layers.0") == FROZEN
+    with pytest.warns(FreezevizWarning, match="no 'x"):
+        page.say("do", action="freeze", paths=["x" * 500])
+    page.run(0.11)
+    assert len(page.note["text"]) < 200
+
+
+def test_names_that_look_like_selectors_mean_themselves(pages):
+    model = encoder(1)
+    odd = ["a*b", "type:Linear", "re:.*", "x | y", "~a", '"q"', "'q'", "a - b", "(a)", "🧊", "אב"]
+    model.layers += [(name, "Odd", ["w"], []) for name in odd]
+    page = pages(model)
+    for name in odd:
+        page.say("do", action="freeze", paths=[name])
+        page.run(0.11)
+        assert model.frozen == {f"{name}.w"}, page.note
+        page.say("undo")
+
+
+# ---- selection
+
+
+def test_a_selection_is_the_controllers_and_reaches_other_views(pages):
+    page = pages(mlp())
+    page.say("select", view="a", paths=["layers.2", "layers.0"])
+    page.run(0.11)
+    assert page.explorer.controller.selected == ("layers.0", "layers.2")
+    index = page.explorer.controller.structure.index
+    selected = page.widget.info["selected"]
+    assert (selected["view"], selected["rows"]) == ("a", [index["layers.0"], index["layers.2"]])
+    page.explorer.controller.select_rows(["layers.1"])
+    page.run(0.11)
+    again = page.widget.info["selected"]
+    assert (again["view"], again["rows"]) == ("", [index["layers.1"]])
+    assert again["n"] > selected["n"]
+
+
+# ---- questions
+
+
+def test_details_are_plain_json(pages):
+    model = mlp()
+    model.layers[0].bias = np.array([np.nan] * 4 + [1.0] * 4, np.float32)
+    page = pages(model)
+    answer, _ = page.ask("details", path="layers.0")
+    details = json.loads(json.dumps(answer["details"], allow_nan=False))
+    assert (details["path"], details["kind"]) == ("layers.0", "Linear")
+    weight, bias = details["parameters"]
+    assert weight["shape"] == [8, 6]
+    assert sum(weight["histogram"]["counts"]) == 48
+    assert (bias["nonfinite"], bias["mean"]) == (4, 1.0)
+    assert "Linear" in details["doc"] or details["doc"]
+
+
+def test_details_of_what_is_gone_are_an_error(pages):
+    page = pages(mlp())
+    answer, _ = page.ask("details", path="layers.9")
+    assert "layers.9" in answer["error"]
+
+
+def test_code_and_policy_come_as_text(pages):
+    page = pages(mlp())
+    page.say("do", action="freeze", paths=["layers.0"])
+    answer, _ = page.ask("code")
+    assert "layers.0" in answer["text"]
+    answer, _ = page.ask("policy")
+    assert json.loads(answer["text"])["steps"]
+
+
+def test_a_question_that_was_asked_anew_is_answered_once(pages):
+    page = pages(mlp())
+    gate = threading.Event()
+    page.bridge._answering.do(gate.wait)
+    for selector in ("layers.0", "layers.1", "layers.2"):
+        page.say("ask", about="preview", selector=selector, action="freeze")
+    gate.set()
+    page.run_until(lambda: page.sent)
+    page.run(0.05)
+    assert [m["seq"] for m in page.sent if m["type"] == "answer"] == [page.seq]
+
+
+def test_a_question_does_not_keep_a_click_waiting(pages):
+    page = pages(mlp())
+    gate = threading.Event()
+    page.bridge._answering.do(gate.wait)
+    page.say("ask", about="code")
+    page.toggle("layers.0")
+    page.run(0.12)
+    assert page.state("layers.0") == FROZEN
+    gate.set()
+
+
+def test_without_a_loop_questions_are_answered_at_once(pages):
+    page = pages(mlp(), with_loop=False)
+    answer, _ = page.ask("preview", selector="layers.0", action="freeze")
+    assert answer["matches"] == 2
+
+
+def test_what_comes_with_a_run_says_so_without_one(pages):
+    page = pages(mlp())
+    answer, _ = page.ask("curves", first=0, last=9)
+    assert "no run yet" in answer["error"]
+    answer, buffers = page.ask("trends", rows=[0], version=1)
+    assert (answer["rows"], buffers) == ([], [b""])
+
+
+def test_finer_curves_have_their_arrays_in_buffers(pages):
+    trainer = make_trainer()
+    trainer.fit(2, progress=False)
+    page = pages(trainer)
+    answer, buffers = page.ask("curves", first=0, last=9)
+    assert buffers
+    json.dumps(answer)
+    assert '"buffer": 0' in json.dumps(answer["steps"])
+
+
+def test_an_export_is_a_file(pages):
+    trainer = make_trainer()
+    trainer.fit(2, progress=False)
+    page = pages(trainer)
+    look = {"plot": "curves", "x": "step", "metrics": None, "smooth": 0, "log": False}
+    answer, (data,) = page.ask("export", format="csv", **look)
+    assert (answer["name"], answer["mime"]) == ("run.csv", "text/csv")
+    assert data.count(b"\n") >= 20
+
+
+# ---- what is measured
+
+
+def roles_of(page):
+    return dict(zip(page.explorer.controller.structure.paths, page.widget.roles, strict=True))
+
+
+def test_what_backward_does_is_expected_before_it_was_measured(pages):
+    page = pages(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)))
+    page.run_until(lambda: page.widget.roles)
+    assert set(roles_of(page).values()) <= {0, 1 + 8}
+    page.toggle("layers.0")
+    page.run_until(lambda: roles_of(page)["layers.0"] == 3 + 8)
+    assert roles_of(page)["layers.1"] == 1 + 8
+    assert page.widget.measures == b""
+
+
+def test_a_watched_run_is_measured_and_its_rows_have_numbers(pages):
+    trainer = make_trainer()
+    page = pages(trainer)
+    page.hello()
+    page.say("start", epochs=100_000)
+    page.run_until(lambda: page.widget.measures)
+    structure = page.explorer.controller.structure
+    rows = np.frombuffer(page.widget.measures, "<f4").reshape(len(structure), 4)
+    assert rows[0, 0] > 0
+    assert rows[structure.index["layers.0.weight"], 1] > 0
+    page.run_until(lambda: roles_of(page)["layers.0"] == 1)
+    answer, (line,) = page.ask("trends", rows=[0, structure.index["layers.0"], 10_000], version=1)
+    assert answer["rows"] == [0, structure.index["layers.0"]]
+    assert np.isfinite(np.frombuffer(line, "<f4")).any()
+    page.run_until(lambda: page.widget.heat)
+    page.say("stop")
+
+
+def test_nobody_measures_for_a_page_that_is_gone(pages, monkeypatch):
+    watchers = []
+
+    def watch(trainer):
+        watchers.append(trainer)
+        return watchers.pop
+
+    monkeypatch.setattr(Trainer, "watch_measures", watch)
+    page = pages(make_trainer())
+    counts = [len(watchers)]
+    for view, kind in (("a", "hello"), ("b", "hello"), ("a", "bye"), ("b", "bye"), ("c", "hello")):
+        page.say(kind, view=view)
+        counts.append(len(watchers))
+    page.widget.close()
+    assert [*counts, len(watchers)] == [0, 1, 1, 1, 0, 1, 0]
+
+
+# ---- a loop of the user's own
+
+
+def test_a_run_that_begins_later_gets_its_dashboard(pages):
+    model = mlp()
+    page = pages(model)
+    page.hello()
+    page.run(0.11)
+    assert page.widget.run is None
+    for i in range(5):
+        page.explorer.log(loss=1.0 / (i + 1))
+    page.run_until(lambda: page.widget.run is not None)
+    page.run_until(lambda: page.widget.run["step"] == 5)
+    assert page.widget.curves["text"].startswith("Loss plot after 5 steps")
+
+
+def test_a_loop_of_the_users_own_is_not_started_from_the_page(pages):
+    page = pages(mlp())
+    page.explorer.log(loss=1.0)
+    with pytest.warns(FreezevizWarning, match="started by its own loop"):
+        page.say("start", epochs=1)

@@ -1,26 +1,37 @@
 """What goes over the wire: columns once, then a byte a row."""
 
-import json
-
 import numpy as np
 
 from freezeviz.explorer import explore
 from freezeviz.widgets._columns import columns, state_bytes
 from tests.explorer.fake_framework import encoder
 
+NUMBERS = {
+    "label_of": "<i4",
+    "parents": "<i4",
+    "kind_of": "<i4",
+    "detail_of": "<i4",
+    "counts": "<f8",
+    "bytes": "<f8",
+    "flags": "u1",
+}
 
-def test_every_column_has_a_value_for_every_row_and_is_plain_json():
+
+def test_every_column_has_a_value_for_every_row():
     model = encoder(2)
     model.aliases = {"head": ("tail", "end")}
     structure = explore(model).controller.structure
-    sent = json.loads(json.dumps(columns(structure, 3)))
-    n = len(structure)
+    sent = columns(structure, 3)
+    read = {name: np.frombuffer(sent[name], dtype) for name, dtype in NUMBERS.items()}
     assert sent["version"] == 3
-    for name in ("labels", "parents", "kind_of", "detail_of", "counts", "flags"):
-        assert len(sent[name]) == n
-    kinds = [sent["kinds"][code] for code in sent["kind_of"]]
-    assert kinds == list(structure.kinds)
-    assert sent["aliases"] == {str(structure.index["head"]): "tail, end"}
+    assert {len(values) for values in read.values()} == {len(structure)}
+    assert [sent["labels"][code] for code in read["label_of"]] == list(structure.labels)
+    assert [sent["kinds"][code] for code in read["kind_of"]] == list(structure.kinds)
+    assert [sent["details"][code] for code in read["detail_of"]] == list(structure.details)
+    assert read["parents"].tolist() == structure.parent.tolist()
+    assert read["counts"].tolist() == structure.n_parameters.tolist()
+    assert read["bytes"].tolist() == structure.n_bytes.tolist()
+    assert sent["aliases"] == {str(structure.index["head"]): ["tail", "end"]}
 
 
 def test_flags_tell_parameters_and_buffers():
@@ -35,4 +46,5 @@ def test_a_state_is_one_byte_a_row():
     states = np.array([2, 0, 1, 3], np.uint8)
     held = np.array([False, False, True, False])
     pending = np.array([False, True, False, False])
-    assert state_bytes(states, held, pending) == bytes([2, 8, 5, 3])
+    locked = np.array([False, False, True, False])
+    assert state_bytes(states, held, pending, locked) == bytes([2, 8, 1 + 4 + 16, 3])

@@ -16,12 +16,45 @@ def test_start_has_a_number_of_epochs():
     assert parse_message({"type": "start", "view": "v", "seq": 1, "epochs": 5}).epochs == 5
 
 
-def test_hello_tells_the_size_of_the_picture():
-    message = parse_message({"type": "hello", "view": "v", "seq": 0, "width": 640, "ratio": 1.5})
-    assert (message.width, message.ratio) == (640, 1.5)
-
-
 GOOD = {"view": "v", "seq": 1}
+LOOK = {"format": "png", "plot": "curves", "x": "step", "metrics": ["loss"], "smooth": 0.5}
+
+
+def test_what_is_done_is_done_to_paths_or_by_a_selector():
+    message = parse_message({"type": "do", "action": "lock", "paths": ["", "a.b"]} | GOOD)
+    assert (message.action, message.paths, message.selector) == ("lock", ("", "a.b"), None)
+    message = parse_message({"type": "do", "action": "freeze", "selector": "**.bias"} | GOOD)
+    assert (message.action, message.paths, message.selector) == ("freeze", (), "**.bias")
+
+
+def test_a_preset_has_a_name_and_may_have_a_place():
+    message = parse_message({"type": "do", "action": "preset", "name": "invert"} | GOOD)
+    assert (message.action, message.name, message.at) == ("preset", "invert", None)
+    up_to = {"type": "do", "action": "preset", "name": "up_to", "at": "layers.1"}
+    assert parse_message(up_to | GOOD).at == "layers.1"
+
+
+def test_a_selection_may_be_empty():
+    assert parse_message({"type": "select", "paths": []} | GOOD).paths == ()
+
+
+def test_questions_have_their_arguments():
+    def ask(about, **rest):
+        return parse_message({"type": "ask", "about": about} | rest | GOOD)
+
+    preview = ask("preview", selector="type:Linear", action="unfreeze")
+    assert (preview.about, preview.selector, preview.action) == (
+        "preview",
+        "type:Linear",
+        "unfreeze",
+    )
+    assert ask("details", path="a").paths == ("a",)
+    assert ask("trends", rows=[3, 0], version=2).rows == (3, 0)
+    assert (ask("curves", first=0, last=9).first, ask("curves", first=0, last=9).last) == (0, 9)
+    assert ask("code").about == "code"
+    assert ask("policy").about == "policy"
+    assert ask("export", **LOOK).look == LOOK | {"log": False}
+    assert ask("export", **LOOK, log=True).look == LOOK | {"log": True}
 
 
 @pytest.mark.parametrize(
@@ -51,11 +84,35 @@ GOOD = {"view": "v", "seq": 1}
         ({"type": "start", "epochs": 1e3} | GOOD, "'epochs' must be"),
         ({"type": "start", "epochs": 10**9} | GOOD, "'epochs' must be"),
         ({"type": "start", "epochs": "many" * 1000} | GOOD, "'epochs' must be"),
-        ({"type": "hello", "width": -1, "ratio": 1} | GOOD, "'width' must be"),
-        ({"type": "hello", "width": 10**9, "ratio": 1} | GOOD, "'width' must be"),
-        ({"type": "size", "width": 1, "ratio": "big"} | GOOD, "'ratio' must be"),
-        ({"type": "size", "width": 1, "ratio": float("nan")} | GOOD, "'ratio' must be"),
-        ({"type": "size", "width": 1, "ratio": float("inf")} | GOOD, "'ratio' must be"),
+        ({"type": "do"} | GOOD, "unknown action None"),
+        ({"type": "do", "action": "__init__", "paths": ["a"]} | GOOD, "unknown action"),
+        ({"type": "do", "action": ["lock"], "paths": ["a"]} | GOOD, "unknown action"),
+        ({"type": "do", "action": "lock", "paths": []} | GOOD, "'paths' must name something"),
+        ({"type": "do", "action": "lock", "selector": "a"} | GOOD, "'paths' must be a list"),
+        ({"type": "do", "action": "freeze", "paths": [1]} | GOOD, "'paths' must be a list"),
+        ({"type": "do", "action": "freeze", "paths": "a"} | GOOD, "'paths' must be a list"),
+        ({"type": "do", "action": "freeze", "selector": 3} | GOOD, "'selector' must be a text"),
+        ({"type": "do", "action": "freeze", "selector": "a" * 2001} | GOOD, "'selector' must be"),
+        ({"type": "do", "action": "preset"} | GOOD, "'name' must be a text"),
+        ({"type": "do", "action": "preset", "name": "up_to", "at": 3} | GOOD, "'at' must be"),
+        ({"type": "select"} | GOOD, "'paths' must be a list"),
+        ({"type": "ask"} | GOOD, "unknown question None"),
+        ({"type": "ask", "about": "secrets"} | GOOD, "unknown question 'secrets'"),
+        ({"type": "ask", "about": {}} | GOOD, "unknown question"),
+        ({"type": "ask", "about": "preview", "selector": "a"} | GOOD, "unknown action"),
+        ({"type": "ask", "about": "preview", "action": "freeze"} | GOOD, "'selector' must be"),
+        ({"type": "ask", "about": "details"} | GOOD, "'path' must be"),
+        ({"type": "ask", "about": "trends", "rows": [-1], "version": 1} | GOOD, "'rows' must be"),
+        ({"type": "ask", "about": "trends", "rows": [True], "version": 1} | GOOD, "'rows' must"),
+        ({"type": "ask", "about": "trends", "rows": [0] * 1001} | GOOD, "'rows' must be"),
+        ({"type": "ask", "about": "trends", "rows": [0]} | GOOD, "'version' must be"),
+        ({"type": "ask", "about": "curves", "first": 0.5, "last": 9} | GOOD, "'first' must be"),
+        ({"type": "ask", "about": "curves", "first": 0, "last": 2**60} | GOOD, "'last' must be"),
+        ({"type": "ask", "about": "export"} | LOOK | GOOD | {"format": "exe"}, "'format' must be"),
+        ({"type": "ask", "about": "export"} | LOOK | GOOD | {"plot": ""}, "'plot' must be"),
+        ({"type": "ask", "about": "export"} | LOOK | GOOD | {"x": 3}, "'x' must be"),
+        ({"type": "ask", "about": "export"} | LOOK | GOOD | {"metrics": [1]}, "'metrics' must"),
+        ({"type": "ask", "about": "export"} | LOOK | GOOD | {"smooth": -1}, "'smooth' must be"),
     ],
 )
 def test_what_is_malformed_is_refused_with_a_short_reason(content, problem):

@@ -21,7 +21,7 @@ def _reference(weight, *, indices):
 
 
 def _forward(needs, weight, *, indices):
-    xp = array_namespace(weight)
+    xp = array_namespace(weight, indices)
     flat = xp.reshape(indices, (-1,))
     rows = xp.take(weight, flat, axis=0)
     out = xp.reshape(rows, (*indices.shape, weight.shape[1]))

@@ -23,7 +23,7 @@ def _reference(logits, *, targets):
 
 
 def _forward(needs, logits, *, targets):
-    xp = array_namespace(logits)
+    xp = array_namespace(logits, targets)
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     column = targets[..., None]
     picked = xp.take_along_axis(shifted, column, axis=-1)

@@ -6,7 +6,7 @@ import numpy as np
 
 from freezeviz import autodiff
 from freezeviz.errors import ShapeError
-from freezeviz.nn._layers._checks import where
+from freezeviz.nn._layers._checks import sizes, where
 from freezeviz.nn._layers._linear import Linear
 from freezeviz.nn._module import Module
 
@@ -34,10 +34,23 @@ class MultiHeadAttention(Module):
     ----------
     query_proj, key_proj, value_proj, out_proj : Linear
 
+    Raises
+    ------
+    ValueError
+        If a size is no multiple of `num_heads`.
+
     Notes
     -----
     A. Vaswani et al.: Attention Is All You Need. arXiv:1706.03762. Names, arguments and defaults
     are those of ``mlx.nn.MultiHeadAttention``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> x = np.ones((2, 5, 8), np.float32)
+    >>> nn.MultiHeadAttention(dims=8, num_heads=2)(x, x, x).shape
+    (2, 5, 8)
     """
 
     def __init__(
@@ -54,6 +67,7 @@ class MultiHeadAttention(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
+        sizes(self, 1, dims=dims, num_heads=num_heads)
         query_input_dims = query_input_dims or dims
         key_input_dims = key_input_dims or dims
         value_input_dims = value_input_dims or key_input_dims
@@ -116,7 +130,14 @@ class MultiHeadAttention(Module):
 
     @staticmethod
     def create_additive_causal_mask(n: int, dtype: Any = np.float32) -> np.ndarray:
-        """Return the (n, n) mask that hides later positions, to be added to the scores."""
+        """Return the (n, n) mask that hides later positions, to be added to the scores.
+
+        Parameters
+        ----------
+        n : int
+            Length of the sequence.
+        dtype : dtype, optional
+        """
         hidden = np.arange(n)[:, None] < np.arange(n)[None]
         # Large but finite: minus infinity would give NaN in a row that hides everything.
         return hidden.astype(dtype) * np.asarray(np.finfo(dtype).min, dtype=dtype)

@@ -8,7 +8,7 @@ import numpy as np
 from freezeviz import autodiff
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init
-from freezeviz.nn._layers._checks import where
+from freezeviz.nn._layers._checks import sizes, where
 from freezeviz.nn._module import Module
 
 __all__ = ["Bilinear"]
@@ -29,6 +29,11 @@ class Bilinear(Module):
     weight : array of shape (output_dims, input2_dims, input1_dims)
     bias : array of shape (output_dims,)
         Both uniform in ``±1/sqrt(input1_dims)`` at first.
+
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
 
     Notes
     -----
@@ -53,6 +58,7 @@ class Bilinear(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
+        sizes(self, 0, input1_dims=input1_dims, input2_dims=input2_dims, output_dims=output_dims)
         self._shape = (output_dims, input2_dims, input1_dims)
         self._has_bias = bool(bias)
         self._initialise(rng)

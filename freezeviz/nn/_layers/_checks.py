@@ -61,6 +61,25 @@ def single(name: str, value: int | tuple[int], least: int) -> int:
     return found[0]
 
 
+def sizes(layer: Module, least: int, **named: Any) -> None:
+    """Raise unless sizes that a layer is made with, by the names of its arguments, are such.
+
+    Raises
+    ------
+    ValueError
+        If one is no int, or less than `least`.
+    """
+    for name, value in named.items():
+        try:
+            fits = not isinstance(value, bool) and operator.index(value) >= least
+        except TypeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"{type(layer).__name__}: {name} is an int of at least {least}, got {value!r}"
+            )
+
+
 def positive_eps(layer: str, eps: float) -> float:
     """Return `eps`, which keeps a layer from dividing by zero."""
     if not eps > 0:

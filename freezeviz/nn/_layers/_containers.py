@@ -19,6 +19,15 @@ class Sequential(Module):
     ----------
     layers : list
 
+    Raises
+    ------
+    TypeError
+        If something is a class, or cannot be called.
+
+    Notes
+    -----
+    Source: ``mlx.nn.Sequential``.
+
     Examples
     --------
     >>> from freezeviz import nn
@@ -32,7 +41,8 @@ class Sequential(Module):
             if isinstance(module, type):
                 name = module.__name__
                 raise TypeError(f"Sequential got the class {name}; make a layer of it: {name}()")
-            if not callable(module):
+            # A module without a call holds parts alone; it can be frozen and saved with the rest.
+            if not (callable(module) or isinstance(module, Module)):
                 raise TypeError(f"Sequential takes modules and callables, got {module!r}")
         self.layers = list(modules)
 

@@ -8,7 +8,7 @@ import numpy as np
 from freezeviz import autodiff
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init
-from freezeviz.nn._layers._checks import channels_last, single, where
+from freezeviz.nn._layers._checks import channels_last, single, sizes, where
 from freezeviz.nn._module import Module
 
 __all__ = ["Conv1d"]
@@ -31,6 +31,11 @@ class Conv1d(Module):
         Uniform in ``±1/sqrt(in_channels / groups * kernel_size)`` at first.
     bias : array of shape (out_channels,)
         Zero at first.
+
+    Raises
+    ------
+    ValueError
+        If `groups` does not divide the channels, or a size is out of range.
 
     Notes
     -----
@@ -58,6 +63,7 @@ class Conv1d(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
+        sizes(self, 1, in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv1d: in_channels={in_channels} and out_channels={out_channels} must both be "

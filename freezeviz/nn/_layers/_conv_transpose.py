@@ -8,7 +8,7 @@ import numpy as np
 from freezeviz import autodiff
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init
-from freezeviz.nn._layers._checks import channels_last, pair, where
+from freezeviz.nn._layers._checks import channels_last, pair, sizes, where
 from freezeviz.nn._module import Module
 
 __all__ = ["ConvTranspose2d"]
@@ -40,6 +40,11 @@ class ConvTranspose2d(Module):
     bias : array of shape (out_channels,)
         Zero at first.
 
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
+
     Notes
     -----
     Layout, arguments and initial values are those of ``mlx.nn.ConvTranspose2d``. Source: V.
@@ -67,6 +72,7 @@ class ConvTranspose2d(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
+        sizes(self, 1, in_channels=in_channels, out_channels=out_channels)
         kernel = pair("kernel_size", kernel_size, 1)
         self.stride = pair("stride", stride, 1)
         self.padding = pair("padding", padding, 0)

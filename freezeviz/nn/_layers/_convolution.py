@@ -8,7 +8,7 @@ import numpy as np
 from freezeviz import autodiff
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init
-from freezeviz.nn._layers._checks import channels_last, pair, where
+from freezeviz.nn._layers._checks import channels_last, pair, sizes, where
 from freezeviz.nn._module import Module
 
 __all__ = ["Conv2d", "Flatten", "MaxPool2d"]
@@ -42,9 +42,21 @@ class Conv2d(Module):
     weight : array of shape (out_channels, kernel_height, kernel_width, in_channels / groups)
     bias : array of shape (out_channels,)
 
+    Raises
+    ------
+    ValueError
+        If `groups` does not divide the channels, or a size is out of range.
+
     Notes
     -----
     Layout, arguments and initial values are those of ``mlx.nn.Conv2d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.Conv2d(3, 5, 3, padding=1)(np.ones((2, 8, 8, 3), np.float32)).shape
+    (2, 8, 8, 5)
     """
 
     def __init__(
@@ -61,6 +73,7 @@ class Conv2d(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
+        sizes(self, 1, in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: in_channels={in_channels} and out_channels={out_channels} must both be "
@@ -129,6 +142,22 @@ class MaxPool2d(Module):
     stride : int or (int, int), optional
         The kernel's size by default.
     padding : int or (int, int)
+
+    Raises
+    ------
+    ValueError
+        If a size is out of range, or the padding is more than half of the kernel.
+
+    Notes
+    -----
+    Source: ``mlx.nn.MaxPool2d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.MaxPool2d(2)(np.ones((2, 8, 8, 3), np.float32)).shape
+    (2, 4, 4, 3)
     """
 
     def __init__(
@@ -179,6 +208,17 @@ class Flatten(Module):
     Parameters
     ----------
     start_axis, end_axis : int
+
+    Notes
+    -----
+    Source: ``torch.nn.Flatten``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.Flatten()(np.ones((2, 3, 4))).shape
+    (2, 12)
     """
 
     def __init__(self, start_axis: int = 1, end_axis: int = -1):

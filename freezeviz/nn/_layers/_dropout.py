@@ -19,10 +19,23 @@ class Dropout(Module):
     p : float
         In ``[0, 1)``.
 
+    Raises
+    ------
+    ValueError
+        If `p` is out of range.
+
     Notes
     -----
     N. Srivastava et al.: Dropout. JMLR 15 (2014). Masks come from the generator in use
-    (`freezeviz.random`); a `Trainer` binds one of its own for every step.
+    (`freezeviz.random`); a `Trainer` binds one of its own for every step. Source:
+    ``mlx.nn.Dropout``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.Dropout(0.5).eval()(np.ones(3))
+    array([1., 1., 1.])
     """
 
     depends_on = ("rng", "training")

@@ -9,7 +9,7 @@ from freezeviz import autodiff
 from freezeviz.backend import asarray
 from freezeviz.errors import DataError
 from freezeviz.nn import init
-from freezeviz.nn._layers._checks import last_axis, where
+from freezeviz.nn._layers._checks import last_axis, sizes, where
 from freezeviz.nn._module import Module
 
 __all__ = ["Embedding"]
@@ -27,10 +27,28 @@ class Embedding(Module):
     ----------
     weight : array of shape (num_embeddings, dims)
         Normal with standard deviation ``1/sqrt(dims)`` at first, as in MLX.
+
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
+
+    Notes
+    -----
+    Source: ``mlx.nn.Embedding``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.Embedding(10, 4)(np.array([[1, 2, 3]])).shape
+    (1, 3, 4)
     """
 
     def __init__(self, num_embeddings: int, dims: int, *, rng: np.random.Generator | None = None):
         super().__init__()
+        sizes(self, 0, num_embeddings=num_embeddings)
+        sizes(self, 1, dims=dims)
         self._shape = (num_embeddings, dims)
         self._initialise(rng)
 
@@ -52,7 +70,8 @@ class Embedding(Module):
         Raises
         ------
         DataError
-            If an index is no integer or out of range.
+            If an index is no integer or out of range. On a GPU the range is not checked, for which
+            the host would wait in every step: there, indices wrap around.
         """
         weight = self.weight
         indices = asarray(indices)

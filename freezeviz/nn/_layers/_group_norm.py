@@ -8,7 +8,7 @@ import numpy as np
 from freezeviz import autodiff
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init
-from freezeviz.nn._layers._checks import last_axis, positive_eps, where
+from freezeviz.nn._layers._checks import last_axis, positive_eps, sizes, where
 from freezeviz.nn._module import Module
 
 __all__ = ["GroupNorm", "InstanceNorm"]
@@ -62,6 +62,7 @@ class GroupNorm(Module):
         pytorch_compatible: bool = False,
     ):
         super().__init__()
+        sizes(self, 1, num_groups=num_groups, dims=dims)
         if num_groups < 1 or dims < 1 or dims % num_groups:
             raise ValueError(
                 f"GroupNorm: dims={dims} is no positive multiple of num_groups={num_groups}"
@@ -133,10 +134,18 @@ class InstanceNorm(Module):
     -----
     D. Ulyanov, A. Vedaldi, V. Lempitsky: Instance Normalization. arXiv:1607.08022. Arguments are
     those of ``mlx.nn.InstanceNorm``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.InstanceNorm(3)(np.ones((2, 5, 3), np.float32)).shape
+    (2, 5, 3)
     """
 
     def __init__(self, dims: int, eps: float = 1e-5, affine: bool = False):
         super().__init__()
+        sizes(self, 0, dims=dims)
         self.dims = dims
         self.eps = positive_eps("InstanceNorm", eps)
         self._affine = affine

@@ -8,7 +8,7 @@ import numpy as np
 
 from freezeviz import autodiff
 from freezeviz.nn import init
-from freezeviz.nn._layers._checks import last_axis
+from freezeviz.nn._layers._checks import last_axis, sizes
 from freezeviz.nn._module import Module
 
 __all__ = ["Identity", "Linear"]
@@ -26,16 +26,22 @@ class Linear(Module):
     rng : numpy.random.Generator, optional
         Draws the initial values.
 
-    Raises
-    ------
-    TypeError
-        If `bias` is a function: an activation is given by name.
-
     Attributes
     ----------
     weight : array of shape (output_dims, input_dims)
     bias : array of shape (output_dims,)
         Both uniform in ``±1/sqrt(input_dims)`` at first, as in MLX and PyTorch.
+
+    Raises
+    ------
+    TypeError
+        If `bias` is a function: an activation is given by name.
+    ValueError
+        If a size is no int, or too small.
+
+    Notes
+    -----
+    Source: ``mlx.nn.Linear``.
 
     Examples
     --------
@@ -55,6 +61,7 @@ class Linear(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
+        sizes(self, 0, input_dims=input_dims, output_dims=output_dims)
         if callable(bias):
             raise TypeError(
                 f"Linear({input_dims}, {output_dims}, ...): bias is True or False, got {bias!r}; "
@@ -105,7 +112,24 @@ class Linear(Module):
 
 
 class Identity(Module):
-    """Returns its input; takes any arguments, so that it can stand in for any layer."""
+    """Returns its input; takes any arguments, so that it can stand in for any layer.
+
+    Parameters
+    ----------
+    *args, **kwargs : anything
+        Not used.
+
+    Notes
+    -----
+    Source: ``mlx.nn.Identity``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.Identity()(np.ones(2))
+    array([1., 1.])
+    """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()

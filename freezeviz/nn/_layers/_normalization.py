@@ -9,7 +9,7 @@ from freezeviz import autodiff
 from freezeviz.autodiff import stop_gradient
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init
-from freezeviz.nn._layers._checks import last_axis, where
+from freezeviz.nn._layers._checks import last_axis, sizes, where
 from freezeviz.nn._module import Module
 
 __all__ = ["BatchNorm", "LayerNorm"]
@@ -36,11 +36,26 @@ class BatchNorm(Module):
     running_mean, running_var : array of shape (num_features,)
         Buffers. Freezing does not stop them; ``freeze(hold=True)`` and ``eval()`` do.
 
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
+
     Notes
     -----
     S. Ioffe, C. Szegedy: Batch Normalization. arXiv:1502.03167. Arguments are those of
     ``mlx.nn.BatchNorm``. As in PyTorch and Lux, the batch is normalised by its biased variance
     and the running one takes the unbiased.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> layer = nn.BatchNorm(3)
+    >>> layer(np.ones((4, 3), np.float32)).shape
+    (4, 3)
+    >>> [path for path, _ in layer.named_buffers()]
+    ['running_mean', 'running_var']
     """
 
     depends_on = ("training",)
@@ -55,6 +70,7 @@ class BatchNorm(Module):
         track_running_stats: bool = True,
     ):
         super().__init__()
+        sizes(self, 0, num_features=num_features)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
@@ -139,14 +155,27 @@ class LayerNorm(Module):
     ----------
     weight, bias : array of shape (dims,)
 
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
+
     Notes
     -----
     J. L. Ba, J. R. Kiros, G. E. Hinton: Layer Normalization. arXiv:1607.06450. Arguments are
     those of ``mlx.nn.LayerNorm``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.LayerNorm(3)(np.array([[1.0, 2.0, 3.0]])).round(3)
+    array([[-1.225,  0.   ,  1.225]])
     """
 
     def __init__(self, dims: int, eps: float = 1e-5, affine: bool = True, bias: bool = True):
         super().__init__()
+        sizes(self, 0, dims=dims)
         self.dims = dims
         self.eps = eps
         self._affine = affine

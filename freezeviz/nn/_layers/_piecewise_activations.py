@@ -8,7 +8,7 @@ from freezeviz.autodiff import stop_gradient
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init as initialisers
 from freezeviz.nn._layers._activations import as_module
-from freezeviz.nn._layers._checks import where
+from freezeviz.nn._layers._checks import sizes, where
 from freezeviz.nn._module import Module
 
 __all__ = [
@@ -32,10 +32,26 @@ __all__ = [
 def hard_tanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     """Return `x`, cut off at `min_val` and `max_val`.
 
+    Parameters
+    ----------
+    x : array of any shape
+    min_val, max_val : float
+
     Raises
     ------
     ValueError
         If `min_val` is not below `max_val`.
+
+    Notes
+    -----
+    Source: ``mlx.nn.hard_tanh``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.hard_tanh(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-1.,  0.,  1.])
     """
     if not min_val < max_val:
         raise ValueError(f"hard_tanh: min_val is below max_val, got {min_val} and {max_val}")
@@ -48,9 +64,20 @@ def hard_tanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
 def relu6(x: Any) -> Any:
     """Return `x`, cut off at 0 and 6.
 
+    Parameters
+    ----------
+    x : array of any shape
+
     Notes
     -----
-    A. Howard et al.: MobileNets. arXiv:1704.04861.
+    A. Howard et al.: MobileNets. arXiv:1704.04861. Source: ``mlx.nn.relu6``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.relu6(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([0., 0., 2.])
     """
     return hard_tanh(x, 0.0, 6.0)
 
@@ -58,27 +85,91 @@ def relu6(x: Any) -> Any:
 def hardswish(x: Any) -> Any:
     """Return ``x * relu6(x + 3) / 6``.
 
+    Parameters
+    ----------
+    x : array of any shape
+
     Notes
     -----
-    A. Howard et al.: Searching for MobileNetV3. arXiv:1905.02244.
+    A. Howard et al.: Searching for MobileNetV3. arXiv:1905.02244. Source: ``mlx.nn.hardswish``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.hardswish(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-0.333,  0.   ,  1.667])
     """
     return x * relu6(x + 3.0) / 6.0
 
 
 def hard_shrink(x: Any, lambd: float = 0.5) -> Any:
-    """Return `x` where it is farther than `lambd` from zero, else zero."""
+    """Return `x` where it is farther than `lambd` from zero, else zero.
+
+    Parameters
+    ----------
+    x : array of any shape
+    lambd : float
+        Not negative.
+
+    Notes
+    -----
+    Source: ``mlx.nn.hard_shrink``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.hard_shrink(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-1.,  0.,  2.])
+    """
     # In this order NaN stays NaN.
     return np.where(np.abs(stop_gradient(x)) <= lambd, 0.0, x)
 
 
 def softshrink(x: Any, lambd: float = 0.5) -> Any:
-    """Return `x` moved by `lambd` towards zero, and no further than zero."""
+    """Return `x` moved by `lambd` towards zero, and no further than zero.
+
+    Parameters
+    ----------
+    x : array of any shape
+    lambd : float
+        Not negative.
+
+    Notes
+    -----
+    Source: ``mlx.nn.softshrink``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.softshrink(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-0.5,  0. ,  1.5])
+    """
     plain = stop_gradient(x)
     return np.where(np.abs(plain) <= lambd, 0.0, x - np.sign(plain) * lambd)
 
 
 def step(x: Any, threshold: float = 0.0) -> Any:
-    """Return 1 where `x` is at least `threshold`, else 0, in the dtype of `x`: flat everywhere."""
+    """Return 1 where `x` is at least `threshold`, else 0, in the dtype of `x`: flat everywhere.
+
+    Parameters
+    ----------
+    x : array of any shape
+    threshold : float
+
+    Notes
+    -----
+    Source: ``mlx.nn.step``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.step(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([0., 1., 1.])
+    """
     plain = stop_gradient(x)
     return (plain >= threshold).astype(plain.dtype)
 
@@ -93,7 +184,14 @@ def prelu(x: Any, alpha: Any) -> Any:
 
     Notes
     -----
-    K. He et al.: Delving Deep into Rectifiers. arXiv:1502.01852.
+    K. He et al.: Delving Deep into Rectifiers. arXiv:1502.01852. Source: ``mlx.nn.prelu``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.prelu(np.array([-1.0, 2.0]), 0.25)
+    array([-0.25,  2.  ])
     """
     return np.where(stop_gradient(x) > 0, x, x * alpha)
 
@@ -112,14 +210,27 @@ class PReLU(Module):
     ----------
     weight : array of shape (num_parameters,)
 
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
+
     Notes
     -----
     K. He et al.: Delving Deep into Rectifiers. arXiv:1502.01852. Arguments are those of
     ``mlx.nn.PReLU``; channels are last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.PReLU()(np.array([-1.0, 2.0]))
+    array([-0.25,  2.  ])
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25):
         super().__init__()
+        sizes(self, 1, num_parameters=num_parameters)
         self.num_parameters = num_parameters
         self._init = init
         self._initialise()

@@ -64,6 +64,13 @@ class MaxPool1d(_Pool1d):
     Notes
     -----
     Arguments are those of ``mlx.nn.MaxPool1d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.MaxPool1d(2)(np.ones((1, 6, 3), np.float32)).shape
+    (1, 3, 3)
     """
 
     def __init__(
@@ -119,6 +126,13 @@ class AvgPool1d(_Pool1d):
     Notes
     -----
     Arguments are those of ``mlx.nn.AvgPool1d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.AvgPool1d(2)(np.ones((1, 6, 3), np.float32)).shape
+    (1, 3, 3)
     """
 
     def __call__(self, x: Any) -> Any:
@@ -245,9 +259,15 @@ class AdaptiveAvgPool2d(Module):
     output_size : int or pair of (int or None)
         Height and width of the output; None leaves the input's.
 
+    Raises
+    ------
+    ValueError
+        If `output_size` is none of these.
+
     Notes
     -----
-    After PyTorch's layer of this name; MLX has none.
+    After PyTorch's layer of this name; MLX has none. Source: ``torch.nn.AdaptiveAvgPool2d``,
+    channels last.
 
     Examples
     --------

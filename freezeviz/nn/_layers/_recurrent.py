@@ -16,7 +16,7 @@ from freezeviz.autodiff import sigmoid
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init
 from freezeviz.nn._layers._activations import tanh
-from freezeviz.nn._layers._checks import last_axis, where
+from freezeviz.nn._layers._checks import last_axis, sizes, where
 from freezeviz.nn._module import Module
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -48,7 +48,7 @@ class RNN(Module):
 
     Notes
     -----
-    J. L. Elman: Finding Structure in Time. Cognitive Science 14 (1990).
+    J. L. Elman: Finding Structure in Time. Cognitive Science 14 (1990). Source: ``mlx.nn.RNN``.
 
     Examples
     --------
@@ -68,6 +68,8 @@ class RNN(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
+        sizes(self, 0, input_size=input_size)
+        sizes(self, 1, hidden_size=hidden_size)
         self.nonlinearity = tanh if nonlinearity is None else nonlinearity
         if not callable(self.nonlinearity):
             raise ValueError(f"RNN: nonlinearity is a function of an array, got {nonlinearity!r}")
@@ -143,9 +145,22 @@ class GRU(Module):
     bhn : array of shape (hidden_size,)
         All uniform in ``±1/sqrt(hidden_size)`` at first.
 
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
+
     Notes
     -----
     K. Cho et al.: Learning Phrase Representations using RNN Encoder-Decoder. arXiv:1406.1078.
+    Source: ``mlx.nn.GRU``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.GRU(3, 5)(np.ones((2, 7, 3), np.float32)).shape
+    (2, 7, 5)
     """
 
     def __init__(
@@ -157,6 +172,8 @@ class GRU(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
+        sizes(self, 0, input_size=input_size)
+        sizes(self, 1, hidden_size=hidden_size)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self._has_bias = bool(bias)
@@ -232,10 +249,16 @@ class LSTM(Module):
     bias : array of shape (4 * hidden_size,)
         All uniform in ``±1/sqrt(hidden_size)`` at first.
 
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
+
     Notes
     -----
     S. Hochreiter, J. Schmidhuber: Long Short-Term Memory. Neural Computation 9 (1997); with the
-    forget gate of F. Gers, J. Schmidhuber, F. Cummins: Learning to Forget (2000).
+    forget gate of F. Gers, J. Schmidhuber, F. Cummins: Learning to Forget (2000). Source:
+    ``mlx.nn.LSTM``.
 
     Examples
     --------
@@ -255,6 +278,8 @@ class LSTM(Module):
         rng: np.random.Generator | None = None,
     ):
         super().__init__()
+        sizes(self, 0, input_size=input_size)
+        sizes(self, 1, hidden_size=hidden_size)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self._has_bias = bool(bias)

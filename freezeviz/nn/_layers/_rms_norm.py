@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from freezeviz.nn import init
-from freezeviz.nn._layers._checks import last_axis, positive_eps
+from freezeviz.nn._layers._checks import last_axis, positive_eps, sizes
 from freezeviz.nn._module import Module
 
 __all__ = ["RMSNorm"]
@@ -32,10 +32,18 @@ class RMSNorm(Module):
     -----
     B. Zhang, R. Sennrich: Root Mean Square Layer Normalization. arXiv:1910.07467. Arguments are
     those of ``mlx.nn.RMSNorm``; as there, half precision is squared and summed in single.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.RMSNorm(3)(np.array([[1.0, 2.0, 2.0]])).round(3)
+    array([[0.577, 1.155, 1.155]])
     """
 
     def __init__(self, dims: int, eps: float = 1e-5):
         super().__init__()
+        sizes(self, 0, dims=dims)
         self.eps = positive_eps("RMSNorm", eps)
         self.dims = dims
         self._initialise()

@@ -46,6 +46,12 @@ _SELU_SCALE = 1.0507009873554805
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """Return `x` where positive, else ``alpha * (exp(x / alpha) - 1)``.
 
+    Parameters
+    ----------
+    x : array of any shape
+    alpha : float
+        Minus the limit for large negative `x`; not zero.
+
     Raises
     ------
     ValueError
@@ -53,7 +59,15 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
 
     Notes
     -----
-    J. T. Barron: Continuously Differentiable Exponential Linear Units. arXiv:1704.07483.
+    J. T. Barron: Continuously Differentiable Exponential Linear Units. arXiv:1704.07483. Source:
+    ``mlx.nn.celu``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.celu(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-0.632,  0.   ,  2.   ])
     """
     if alpha == 0:
         raise ValueError("celu divides by alpha, got 0")
@@ -65,10 +79,22 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
 def selu(x: Any) -> Any:
     """Return the exponential linear unit that keeps mean 0 and variance 1 through a deep network.
 
+    Parameters
+    ----------
+    x : array of any shape
+
     Notes
     -----
     G. Klambauer et al.: Self-Normalizing Neural Networks. arXiv:1706.02515. The constants are the
     paper's to all digits, as in PyTorch; MLX rounds them to six, which changes 3e-6 of the value.
+    Source: ``mlx.nn.selu``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.selu(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-1.111,  0.   ,  2.101])
     """
     return elu(x, _SELU_ALPHA) * _SELU_SCALE
 
@@ -76,35 +102,109 @@ def selu(x: Any) -> Any:
 def mish(x: Any) -> Any:
     """Return ``x * tanh(softplus(x))``.
 
+    Parameters
+    ----------
+    x : array of any shape
+
     Notes
     -----
-    D. Misra: Mish: A Self Regularized Non-Monotonic Activation Function. arXiv:1908.08681.
+    D. Misra: Mish: A Self Regularized Non-Monotonic Activation Function. arXiv:1908.08681. Source:
+    ``mlx.nn.mish``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.mish(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-0.303,  0.   ,  1.944])
     """
     return x * np.tanh(softplus(x))
 
 
 def softsign(x: Any) -> Any:
-    """Return ``x / (1 + abs(x))``."""
+    """Return ``x / (1 + abs(x))``.
+
+    Parameters
+    ----------
+    x : array of any shape
+
+    Notes
+    -----
+    Source: ``mlx.nn.softsign``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.softsign(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-0.5  ,  0.   ,  0.667])
+    """
     return x / (np.abs(x) + 1.0)
 
 
 def log_sigmoid(x: Any) -> Any:
-    """Return ``log(sigmoid(x))``, without overflow at either end."""
+    """Return ``log(sigmoid(x))``, without overflow at either end.
+
+    Parameters
+    ----------
+    x : array of any shape
+
+    Notes
+    -----
+    Source: ``mlx.nn.log_sigmoid``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.log_sigmoid(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-1.313, -0.693, -0.127])
+    """
     return -softplus(-x)
 
 
 def relu2(x: Any) -> Any:
     """Return the square of ``max(x, 0)``.
 
+    Parameters
+    ----------
+    x : array of any shape
+
     Notes
     -----
-    D. So et al.: Primer: Searching for Efficient Transformers. arXiv:2109.08668.
+    D. So et al.: Primer: Searching for Efficient Transformers. arXiv:2109.08668. Source:
+    ``mlx.nn.relu2``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.relu2(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([0., 0., 4.])
     """
     return np.square(relu(x))
 
 
 def softmin(x: Any, axis: int = -1) -> Any:
-    """Return ``exp(-x) / sum(exp(-x))`` along `axis`."""
+    """Return ``exp(-x) / sum(exp(-x))`` along `axis`.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int
+        Along which the entries add up to one.
+
+    Notes
+    -----
+    Source: ``mlx.nn.softmin``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.softmin(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([0.705, 0.259, 0.035])
+    """
     return softmax(-x, axis=axis)
 
 
@@ -128,6 +228,14 @@ def glu(x: Any, axis: int = -1) -> Any:
     Notes
     -----
     Y. Dauphin et al.: Language Modeling with Gated Convolutional Networks. arXiv:1612.08083.
+    Source: ``mlx.nn.glu``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.glu(np.array([1.0, 2.0, 0.0, 3.0])).round(3)
+    array([0.5  , 1.905])
     """
     if not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
         raise ShapeError(f"glu halves x along axis {axis}, got x of shape {tuple(x.shape)}")
@@ -138,9 +246,21 @@ def glu(x: Any, axis: int = -1) -> Any:
 def gelu_fast_approx(x: Any) -> Any:
     """Return GELU's approximation by ``x * sigmoid(1.702 * x)``, off by up to 0.02.
 
+    Parameters
+    ----------
+    x : array of any shape
+
     Notes
     -----
-    D. Hendrycks, K. Gimpel: Gaussian Error Linear Units. arXiv:1606.08415.
+    D. Hendrycks, K. Gimpel: Gaussian Error Linear Units. arXiv:1606.08415. Source:
+    ``mlx.nn.gelu_fast_approx``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.gelu_fast_approx(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-0.154,  0.   ,  1.936])
     """
     return x * sigmoid(x * 1.702)
 
@@ -157,6 +277,17 @@ class GELU(Module):
     ------
     ValueError
         If `approx` is none of these.
+
+    Notes
+    -----
+    Source: ``mlx.nn.GELU``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.GELU("fast")(np.array([-1.0, 0.0, 2.0])).round(3)
+    array([-0.154,  0.   ,  1.936])
     """
 
     def __init__(self, approx: str = "none"):

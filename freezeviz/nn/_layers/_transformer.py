@@ -10,6 +10,7 @@ from typing import Any
 
 from freezeviz.nn._layers._activations import relu
 from freezeviz.nn._layers._attention import MultiHeadAttention
+from freezeviz.nn._layers._checks import sizes
 from freezeviz.nn._layers._dropout import Dropout
 from freezeviz.nn._layers._linear import Linear
 from freezeviz.nn._layers._normalization import LayerNorm
@@ -47,6 +48,22 @@ class TransformerEncoderLayer(Module):
     activation : callable
     norm_first : bool
         Normalise before each part instead of after it.
+
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
+
+    Notes
+    -----
+    Source: ``mlx.nn.TransformerEncoderLayer``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.TransformerEncoderLayer(dims=8, num_heads=2)(np.ones((2, 5, 8), np.float32), None).shape
+    (2, 5, 8)
     """
 
     def __init__(
@@ -59,6 +76,7 @@ class TransformerEncoderLayer(Module):
         norm_first: bool = True,
     ):
         super().__init__()
+        sizes(self, 1, dims=dims, num_heads=num_heads)
         mlp_dims = mlp_dims or dims * 4
         self.attention = MultiHeadAttention(dims, num_heads)
         self.ln1 = LayerNorm(dims)
@@ -106,6 +124,18 @@ class TransformerEncoder(Module):
     ------
     ValueError
         If `checkpoint` is asked for.
+
+    Notes
+    -----
+    Source: ``mlx.nn.TransformerEncoder``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> x = np.ones((2, 5, 8), np.float32)
+    >>> nn.TransformerEncoder(num_layers=2, dims=8, num_heads=2)(x, None).shape
+    (2, 5, 8)
     """
 
     def __init__(
@@ -120,6 +150,7 @@ class TransformerEncoder(Module):
         checkpoint: bool = False,
     ):
         super().__init__()
+        sizes(self, 0, num_layers=num_layers)
         _no_checkpoint(self, checkpoint)
         self.layers = [
             TransformerEncoderLayer(dims, num_heads, mlp_dims, dropout, activation, norm_first)
@@ -151,6 +182,23 @@ class TransformerDecoderLayer(Module):
     dropout : float
     activation : callable
     norm_first : bool
+
+    Raises
+    ------
+    ValueError
+        If a size is no int, or too small.
+
+    Notes
+    -----
+    Source: ``mlx.nn.TransformerDecoderLayer``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> x = np.ones((2, 5, 8), np.float32)
+    >>> nn.TransformerDecoderLayer(dims=8, num_heads=2)(x, x, None, None).shape
+    (2, 5, 8)
     """
 
     def __init__(
@@ -163,6 +211,7 @@ class TransformerDecoderLayer(Module):
         norm_first: bool = True,
     ):
         super().__init__()
+        sizes(self, 1, dims=dims, num_heads=num_heads)
         mlp_dims = mlp_dims or dims * 4
         self.self_attention = MultiHeadAttention(dims, num_heads)
         self.cross_attention = MultiHeadAttention(dims, num_heads)
@@ -219,6 +268,18 @@ class TransformerDecoder(Module):
     ------
     ValueError
         If `checkpoint` is asked for.
+
+    Notes
+    -----
+    Source: ``mlx.nn.TransformerDecoder``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> x = np.ones((2, 5, 8), np.float32)
+    >>> nn.TransformerDecoder(num_layers=2, dims=8, num_heads=2)(x, x, None, None).shape
+    (2, 5, 8)
     """
 
     def __init__(
@@ -233,6 +294,7 @@ class TransformerDecoder(Module):
         checkpoint: bool = False,
     ):
         super().__init__()
+        sizes(self, 0, num_layers=num_layers)
         _no_checkpoint(self, checkpoint)
         self.layers = [
             TransformerDecoderLayer(dims, num_heads, mlp_dims, dropout, activation, norm_first)
@@ -274,6 +336,10 @@ class Transformer(Module):
     ValueError
         If `checkpoint` is asked for.
 
+    Notes
+    -----
+    A. Vaswani et al.: Attention Is All You Need. arXiv:1706.03762. Source: ``mlx.nn.Transformer``.
+
     Examples
     --------
     >>> from freezeviz import nn
@@ -297,6 +363,8 @@ class Transformer(Module):
         checkpoint: bool = False,
     ):
         super().__init__()
+        sizes(self, 1, dims=dims, num_heads=num_heads)
+        sizes(self, 0, num_encoder_layers=num_encoder_layers, num_decoder_layers=num_decoder_layers)
         _no_checkpoint(self, checkpoint)
         rest = (dims, num_heads, mlp_dims, dropout, activation, norm_first)
         if custom_encoder is None:

@@ -39,9 +39,22 @@ def cross_entropy(
     ShapeError
         If the shapes do not fit.
     DataError
-        If a class index is out of range.
+        If a class index is out of range. On a GPU that is not checked, for which the host would
+        wait in every step: there, indices wrap around.
     ValueError
         If `label_smoothing` is outside of ``[0, 1)``.
+
+    Notes
+    -----
+    Source: ``mlx.nn.losses.cross_entropy``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> logits = np.array([[2.0, 0.0], [0.0, 3.0]])
+    >>> nn.losses.cross_entropy(logits, np.array([0, 1])).round(3)
+    array([0.127, 0.049])
     """
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing is in [0, 1), got {label_smoothing}")
@@ -116,6 +129,17 @@ def binary_cross_entropy(
     ------
     ShapeError
         If the shapes differ.
+
+    Notes
+    -----
+    Source: ``mlx.nn.losses.binary_cross_entropy``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.binary_cross_entropy(np.array([2.0, -1.0]), np.array([1.0, 0.0])).round(3)
+    np.float64(0.22)
     """
     same_shape("binary_cross_entropy", inputs, targets)
     targets = as_float(targets, inputs)
@@ -152,7 +176,19 @@ def nll_loss(inputs: Any, targets: Any, axis: int = -1, reduction: str = "none")
     ShapeError
         If the shapes do not fit.
     DataError
-        If a target is no integer, or out of range.
+        If a target is no integer, or out of range; the latter is not checked on a GPU.
+
+    Notes
+    -----
+    Source: ``mlx.nn.losses.nll_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> log_probs = np.log([[0.25, 0.75]])
+    >>> nn.losses.nll_loss(log_probs, np.array([1])).round(3)
+    array([0.288])
     """
     has_axis("nll_loss", inputs, axis)
     if axis % inputs.ndim != inputs.ndim - 1:
@@ -186,6 +222,18 @@ def kl_div_loss(inputs: Any, targets: Any, axis: int = -1, reduction: str = "non
     ------
     ShapeError
         If the shapes differ, or there is no such axis.
+
+    Notes
+    -----
+    Source: ``mlx.nn.losses.kl_div_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> p, q = np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])
+    >>> nn.losses.kl_div_loss(p, q).round(3)
+    array([0.131])
     """
     same_shape("kl_div_loss", inputs, targets)
     has_axis("kl_div_loss", inputs, axis)

@@ -35,7 +35,14 @@ def cosine_similarity_loss(
     Notes
     -----
     As in MLX, this is the similarity itself, in spite of the name: minimise ``1 -`` it to turn
-    vectors towards each other.
+    vectors towards each other. Source: ``mlx.nn.losses.cosine_similarity_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.cosine_similarity_loss(np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])).round(3)
+    array([0.707])
     """
     same_shape("cosine_similarity_loss", x1, x2)
     has_axis("cosine_similarity_loss", x1, axis)
@@ -82,6 +89,15 @@ def triplet_loss(
     -----
     V. Balntas et al.: Learning local feature descriptors with triplets and shallow convolutional
     neural networks. BMVC 2016. The place of `eps` is MLX's; PyTorch adds it to each difference.
+    Source: ``mlx.nn.losses.triplet_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> anchor, near, far = np.zeros((1, 2)), np.ones((1, 2)), np.full((1, 2), 3.0)
+    >>> nn.losses.triplet_loss(anchor, near, far).round(3)
+    array([0.])
     """
     same_shape("triplet_loss's positives", anchors, positives)
     same_shape("triplet_loss's negatives", anchors, negatives)
@@ -108,6 +124,17 @@ def hinge_loss(inputs: Any, targets: Any, reduction: str = "none") -> Any:
     ------
     ShapeError
         If the shapes differ.
+
+    Notes
+    -----
+    Source: ``mlx.nn.losses.hinge_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.hinge_loss(np.array([0.5, 2.0]), np.array([1.0, -1.0]))
+    array([0.5, 3. ])
     """
     same_shape("hinge_loss", inputs, targets)
     return reduce(relu(1.0 - inputs * as_float(targets, inputs)), reduction)
@@ -131,6 +158,17 @@ def margin_ranking_loss(
     ------
     ShapeError
         If the shapes differ.
+
+    Notes
+    -----
+    Source: ``mlx.nn.losses.margin_ranking_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.margin_ranking_loss(np.array([0.5]), np.array([1.0]), np.array([1.0]))
+    array([0.5])
     """
     if not tuple(inputs1.shape) == tuple(inputs2.shape) == tuple(targets.shape):
         raise ShapeError(

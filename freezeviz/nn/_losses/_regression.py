@@ -21,6 +21,17 @@ def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     ------
     ShapeError
         If the shapes differ: broadcasting (n,) against (n, 1) is a classic silent mistake.
+
+    Notes
+    -----
+    Source: ``mlx.nn.losses.mse_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.mse_loss(np.array([0.5, 3.0]), np.array([0.0, 1.0]), reduction="none")
+    array([0.25, 4.  ])
     """
     same_shape("mse_loss", predictions, targets)
     return reduce(np.square(predictions - as_float(targets, predictions)), reduction)
@@ -38,6 +49,17 @@ def l1_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     ------
     ShapeError
         If the shapes differ.
+
+    Notes
+    -----
+    Source: ``mlx.nn.losses.l1_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.l1_loss(np.array([0.5, 3.0]), np.array([0.0, 1.0]), reduction="none")
+    array([0.5, 2. ])
     """
     same_shape("l1_loss", predictions, targets)
     return reduce(np.abs(predictions - as_float(targets, predictions)), reduction)
@@ -67,7 +89,14 @@ def smooth_l1_loss(
 
     Notes
     -----
-    R. Girshick: Fast R-CNN. arXiv:1504.08083.
+    R. Girshick: Fast R-CNN. arXiv:1504.08083. Source: ``mlx.nn.losses.smooth_l1_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.smooth_l1_loss(np.array([0.5, 3.0]), np.array([0.0, 0.0]), reduction="none")
+    array([0.125, 2.5  ])
     """
     same_shape("smooth_l1_loss", predictions, targets)
     if beta < 0:
@@ -98,7 +127,15 @@ def huber_loss(inputs: Any, targets: Any, delta: float = 1.0, reduction: str = "
 
     Notes
     -----
-    P. J. Huber: Robust Estimation of a Location Parameter. Annals of Statistics 53 (1964).
+    P. J. Huber: Robust Estimation of a Location Parameter. Annals of Statistics 53 (1964). Source:
+    ``mlx.nn.losses.huber_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.huber_loss(np.array([0.5, 3.0]), np.array([0.0, 0.0]))
+    array([0.125, 2.5  ])
     """
     same_shape("huber_loss", inputs, targets)
     if not delta > 0:
@@ -126,6 +163,17 @@ def log_cosh_loss(inputs: Any, targets: Any, reduction: str = "none") -> Any:
     ------
     ShapeError
         If the shapes differ.
+
+    Notes
+    -----
+    Source: ``mlx.nn.losses.log_cosh_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.log_cosh_loss(np.array([0.5, 3.0]), np.array([0.0, 1.0])).round(3)
+    array([0.12 , 1.325])
     """
     same_shape("log_cosh_loss", inputs, targets)
     difference = inputs - as_float(targets, inputs)
@@ -164,7 +212,15 @@ def gaussian_nll_loss(
     Notes
     -----
     D. Nix, A. Weigend: Estimating the mean and variance of the target probability distribution.
-    ICNN 1994. A variance below `eps` gets no gradient, as in MLX; PyTorch gives it one.
+    ICNN 1994. A variance below `eps` gets no gradient, as in MLX; PyTorch gives it one. Source:
+    ``mlx.nn.losses.gaussian_nll_loss``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freezeviz import nn
+    >>> nn.losses.gaussian_nll_loss(np.array([1.0]), np.array([1.5]), np.array([0.25])).round(3)
+    np.float64(-0.193)
     """
     same_shape("gaussian_nll_loss", inputs, targets)
     if tuple(vars.shape) != tuple(inputs.shape):

@@ -1,0 +1,266 @@
+"""A model of our own as the adapter sees it: walked once, and again only when it is another.
+
+Walking 10,000 modules takes a tenth of a second, and a click asks for it several times. Whether a
+model is still the one that was walked takes a tenth of that: the same lists and dicts with the
+same things in them. Only arrays may be other ones, of the same shape and dtype, as optimizers and
+freezing put new ones in; what was tied must be tied still, and nothing else.
+"""
+
+import math
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from freezeviz.adapters._index import ParameterIndex, index_of
+from freezeviz.adapters._protocol import BufferInfo, LayerInfo, ParameterInfo
+from freezeviz.backend import is_array, memory_key
+from freezeviz.nn import Embedding, Module, _bind
+from freezeviz.nn._members import Entry, Tree
+
+__all__ = ["NativeTree"]
+
+
+class _Members:
+    """What stood in one dict or list."""
+
+    __slots__ = ("container", "keys", "values")
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+        self.keys = list(container) if isinstance(container, dict) else list(range(len(container)))
+        self.values = list(_values(container))
+
+
+def _values(container: Any) -> Any:
+    return container.values() if isinstance(container, dict) else container
+
+
+class NativeTree:
+    """A model's tree, and what follows from it.
+
+    Attributes
+    ----------
+    tree : Tree
+        Values in it may be old ones, slots are not.
+    """
+
+    def __init__(self, model: Module) -> None:
+        self.tree = Tree(model, all_paths=True)
+        # Entries by their memory, and whether they are buffers: those are tied to no parameter.
+        self._by_key: dict[Any, Entry] = dict(self.tree._entries)
+        self._in_scope = _bind.current.get() is not None
+        self._members: list[_Members] = []
+        self._modules: list[tuple[Module, set[str]]] = []
+        todo: list[Any] = []
+        for _, module in self.tree.modules:
+            self._modules.append((module, set(module._buffer_names)))
+            todo.append(module._members)
+            while todo:
+                members = _Members(todo.pop())
+                self._members.append(members)
+                todo.extend(value for value in members.values if isinstance(value, dict | list))
+
+    # ---- what follows from it ------------------------------------------------------------------
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """The parameters by each of their names."""
+        return {name: e for e in self.tree.parameters for name in (e.path, *e.aliases)}
+
+    @cached_property
+    def index(self) -> ParameterIndex:
+        """The index of the snapshot."""
+        return index_of(self.snapshot)
+
+    @cached_property
+    def carriers(self) -> np.ndarray:
+        """The node of `index` that decides whether a module is held, for each module."""
+        return self.index.carriers(path for path, _ in self.tree.modules)
+
+    @cached_property
+    def snapshot(self) -> LayerInfo:
+        """The tree as plain values."""
+        tree = self.tree
+        parameters = _by_owner(tree.parameters)
+        buffers = _by_owner(tree.buffers)
+        children: dict[str, list[LayerInfo]] = {path: [] for path, _ in tree.modules}
+        parents = _parents([path for path, _ in tree.modules])
+        layers: dict[str, LayerInfo] = {}
+        # Depth first backwards: every child is ready before its parent.
+        for (path, module), detail in zip(
+            reversed(tree.modules), reversed(self._details), strict=True
+        ):
+            parent = parents.get(path, "")
+            layers[path] = LayerInfo(
+                path=path,
+                name=path[len(parent) :].lstrip(".") or type(module).__name__,
+                kind=type(module).__name__,
+                detail=detail,
+                parameters=tuple(_parameter(e) for e in parameters.get(id(module), ())),
+                buffers=tuple(_buffer(e) for e in buffers.get(id(module), ())),
+                children=tuple(reversed(children[path])),
+                aliases=tuple(tree.module_aliases.get(path, ())),
+                bases=type(module).__mro__,
+            )
+            if path:
+                children[parent].append(layers[path])
+        return layers[""]
+
+    @cached_property
+    def _details(self) -> list[str]:
+        return [_detail(module) for _, module in self.tree.modules]
+
+    @cached_property
+    def _spoken(self) -> list[tuple[Module, str]]:
+        """Modules whose detail is of more than their arrays' shapes, with it."""
+        silent = Module._extra_repr
+        return [
+            (module, detail)
+            for (module, _), detail in zip(self._modules, self._details, strict=True)
+            if not _has_matrix(module) and type(module)._extra_repr is not silent
+        ]
+
+    @cached_property
+    def _entry_of(self) -> dict[tuple[int, Any], Entry]:
+        entries = self.tree.parameters + self.tree.buffers
+        return {(id(s.container), s.key): e for e in entries for s in e.slots}
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, Any], tuple[_Members, int]]:
+        """Where in `_members` each thing stands."""
+        return {
+            (id(members.container), key): (members, i)
+            for members in self._members
+            for i, key in enumerate(members.keys)
+        }
+
+    @cached_property
+    def _keys(self) -> dict[Entry, Any]:
+        return {entry: key for key, entry in self._by_key.items()}
+
+    # ---- whether it is still true --------------------------------------------------------------
+
+    def holds(self) -> bool:
+        """Whether the model is as it was, but for other arrays in the same places."""
+        if self._in_scope or _bind.current.get() is not None:
+            return False
+        for module, buffers in self._modules:
+            if module._governed or module._buffer_names != buffers:
+                return False
+        if any(_detail(module) != detail for module, detail in self._spoken):
+            return False
+        changed: list[tuple[_Members, int]] = []
+        for members in self._members:
+            container, values = members.container, members.values
+            if len(container) != len(values):
+                return False
+            if isinstance(container, dict) and list(container) != members.keys:
+                return False
+            now = container.values() if isinstance(container, dict) else container
+            if all(map(is_, now, values)):
+                continue
+            for i, (value, before) in enumerate(zip(now, values, strict=True)):
+                if value is not before:
+                    if not _alike(value, before):
+                        return False
+                    changed.append((members, i))
+        return not changed or self._take(changed)
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Take in new arrays of entries that were frozen or unfrozen: views of the same memory."""
+        for entry in entries:
+            for slot in entry.slots:
+                members, i = self._places[id(slot.container), slot.key]
+                members.values[i] = slot.value
+
+    def _take(self, changed: list[tuple[_Members, int]]) -> bool:
+        """Take in new arrays, if they are tied as those before were."""
+        entry_of = self._entry_of
+        places = [(id(members.container), members.keys[i]) for members, i in changed]
+        new: dict[Entry, Any] = {}
+        for entry in dict.fromkeys(entry_of[place] for place in places if place in entry_of):
+            is_buffer = self._keys[entry][1]
+            keys = {(memory_key(slot.value), is_buffer) for slot in entry.slots}
+            if len(keys) > 1:
+                return False
+            new[entry] = keys.pop()
+        moved = {entry: key for entry, key in new.items() if self._keys[entry] != key}
+        for entry in moved:
+            self._by_key.pop(self._keys[entry], None)
+        for entry, key in moved.items():
+            if key in self._by_key:
+                return False
+            self._by_key[key] = entry
+        self._keys.update(moved)
+        for members, i in changed:
+            members.values[i] = members.container[members.keys[i]]
+        return True
+
+
+def _alike(value: Any, before: Any) -> bool:
+    """Whether one array stands for another: it may be frozen, or updated, since."""
+    return (
+        is_array(value)
+        and is_array(before)
+        and value.shape == before.shape
+        and value.dtype == before.dtype
+    )
+
+
+def _by_owner(entries: list[Entry]) -> dict[int, list[Entry]]:
+    grouped: dict[int, list[Entry]] = {}
+    for entry in entries:
+        grouped.setdefault(id(entry.slots[0].owner), []).append(entry)
+    return grouped
+
+
+def _parents(paths: list[str]) -> dict[str, str]:
+    """Return the nearest path above each: containers that are no modules are skipped."""
+    known = set(paths)
+    parents = {}
+    for path in paths:
+        parent = path.rpartition(".")[0]
+        while parent and parent not in known:
+            parent = parent.rpartition(".")[0]
+        parents[path] = parent
+    return parents
+
+
+def _parameter(entry: Entry) -> ParameterInfo:
+    value = entry.value
+    size = math.prod(value.shape)
+    return ParameterInfo(
+        path=entry.path,
+        shape=tuple(value.shape),
+        dtype=_dtype_name(value.dtype),
+        size=size,
+        nbytes=size * value.dtype.itemsize,
+        aliases=tuple(entry.aliases),
+    )
+
+
+@lru_cache(maxsize=64)
+def _dtype_name(dtype: Any) -> str:
+    return str(dtype)  # a twentieth of a millisecond
+
+
+def _buffer(entry: Entry) -> BufferInfo:
+    info = _parameter(entry)
+    return BufferInfo(info.path, info.shape, info.dtype, info.nbytes)
+
+
+def _detail(module: Module) -> str:
+    if not _has_matrix(module):
+        return module._extra_repr()
+    weight: Any = module._members["weight"]
+    kernel = "×".join(map(str, weight.shape[1:-1]))
+    inputs = weight.shape[-1] * vars(module).get("groups", 1)
+    return f"{inputs} → {weight.shape[0]}{', ' if kernel else ''}{kernel}"
+
+
+def _has_matrix(module: Module) -> bool:
+    weight: Any = module._members.get("weight")
+    return getattr(weight, "ndim", 0) >= 2 and not isinstance(module, Embedding)

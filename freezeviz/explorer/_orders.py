@@ -1,0 +1,157 @@
+"""Orders to freeze and unfreeze, and which of them lead from one state to another."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from freezeviz.adapters._index import ParameterIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Freeze or unfreeze exactly these parameters; unfreezing lets their modules go.
+
+    Attributes
+    ----------
+    frozen : bool or None
+        None: freeze if any is trainable when it is carried out, else unfreeze.
+    paths : tuple of str
+        In the order of the tree.
+    hold : bool
+        Hold the modules, too.
+    what : str
+        Words for the paths.
+    """
+
+    frozen: bool | None
+    paths: tuple[str, ...]
+    hold: bool = False
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """What is frozen and held, as bool arrays of shape (parameters,) and (layers,)."""
+
+    frozen: np.ndarray
+    held: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Move:
+    """An order, with its parameters as a bool array."""
+
+    frozen: bool
+    parameters: np.ndarray
+    hold: bool = False
+
+
+class Rule:
+    """What freezing and holding do to a state, by the rule that all adapters follow.
+
+    Parameters
+    ----------
+    index : ParameterIndex
+    layers : iterable of str
+        First paths of all layers.
+    """
+
+    def __init__(self, index: ParameterIndex, layers: Iterable[str]) -> None:
+        self.index = index
+        self.carriers = index.carriers(layers)
+
+    def fresh(self) -> State:
+        """The state of a model where everything is trainable."""
+        return State(np.zeros(len(self.index), bool), np.zeros(len(self.carriers), bool))
+
+    def after(self, state: State, moves: Iterable[Move]) -> State:
+        """The state after some moves."""
+        for move in moves:
+            changed = move.parameters
+            if move.frozen:
+                frozen, held = state.frozen | changed, state.held
+                if move.hold:
+                    held = held | self.index.meant(self.carriers, changed, frozen, True)
+            else:
+                frozen = state.frozen & ~changed
+                held = state.held & ~self.index.meant(self.carriers, changed, frozen, False)
+            state = State(frozen, held)
+        return state
+
+    def below(self, layers: np.ndarray) -> np.ndarray:
+        """The parameters that decide whether any of these layers (a bool array) is held."""
+        return self.index.covered(np.unique(self.carriers[layers]))
+
+    def moves(self, state: State, target: State) -> list[Move]:
+        """The moves that lead from a state to another: few of them where that is possible.
+
+        Not every state can be reached: two modules with the same parameters, say, are held both
+        or not at all. What is frozen is always right in the end.
+        """
+        found: list[tuple[int, list[Move]]] = []
+        for attempt in (self._together, self._one_by_one, self._step_by_step):
+            moves = attempt(state, target)
+            off = int((self.after(state, moves).held != target.held).sum())
+            if not off:
+                return moves
+            found.append((off, moves))
+        return min(found, key=lambda each: each[0])[1]
+
+    def _together(self, state: State, target: State) -> list[Move]:
+        moves: list[Move] = []
+
+        def make(frozen: bool, parameters: np.ndarray, hold: bool = False) -> None:
+            nonlocal state
+            if parameters.any():
+                moves.append(Move(frozen, parameters, hold))
+                state = self.after(state, moves[-1:])
+
+        # Only unfreezing lets go, so what stays frozen is frozen again.
+        let_go = self.below(state.held & ~target.held)
+        make(False, let_go | (state.frozen & ~target.frozen))
+        make(True, self.below(target.held & ~state.held), True)
+        make(True, target.frozen & ~state.frozen)
+        make(False, state.frozen & ~target.frozen)
+        return moves
+
+    def _one_by_one(self, state: State, target: State) -> list[Move]:
+        return self._from_above(state, target, target.frozen)
+
+    def _step_by_step(self, state: State, target: State) -> list[Move]:
+        return self._from_above(state, target, np.ones_like(target.frozen))
+
+    def _from_above(self, state: State, target: State, again: np.ndarray) -> list[Move]:
+        """Set the layers with the most parameters first: what is done to them reaches others.
+
+        Parameters
+        ----------
+        state, target : State
+        again : bool array, shape (parameters,)
+            What is frozen again after it was unfrozen to let a layer go. Few make few moves; all
+            keep a layer above held whose last frozen parameters these are.
+        """
+        moves: list[Move] = []
+
+        def make(move: Move) -> None:
+            nonlocal state
+            if move.parameters.any():
+                moves.append(move)
+                state = self.after(state, [move])
+
+        carriers, example = np.unique(self.carriers, return_index=True)
+        sizes = (self.index.end - self.index.start)[carriers]
+        for i in np.argsort(-sizes, kind="stable").tolist():
+            layer = example[i]
+            if state.held[layer] == target.held[layer]:
+                continue
+            parameters = self.index.covered([int(carriers[i])])
+            if target.held[layer]:
+                make(Move(True, parameters, True))
+            else:
+                frozen = state.frozen & parameters & again
+                make(Move(False, parameters))
+                make(Move(True, frozen))
+        make(Move(True, target.frozen & ~state.frozen))
+        make(Move(False, state.frozen & ~target.frozen))
+        return moves

@@ -1,0 +1,65 @@
+// @ts-check
+/** Small tools for elements. */
+
+/** An element with a class, attributes and text. @param {string} tag @param {string} [cls] @param {string} [text]
+ * @param {Record<string, string>} [attributes] */
+export function make(tag, cls, text, attributes) {
+  const element = document.createElement(tag);
+  if (cls) element.className = cls;
+  if (text !== undefined) element.textContent = text;
+  for (const [name, value] of Object.entries(attributes ?? {})) element.setAttribute(name, value);
+  return element;
+}
+
+/** Set text only when it differs: an unchanged node costs no layout and is not announced again.
+ * @param {Element} element @param {string} text */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** @param {Element} element @param {string} name @param {string | null} value */
+export function setAttribute(element, name, value) {
+  if (value === null) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+/** A button that sends an action. @param {string} action @param {string} label @param {string} [title] */
+export function button(action, label, title) {
+  const element = /** @type {HTMLButtonElement} */ (
+    make("button", "fz-button", label, { type: "button", "data-action": action })
+  );
+  if (title) element.title = title;
+  return element;
+}
+
+/** The same with SVG. @param {string} tag @param {Record<string, string>} attributes */
+export function makeSvg(tag, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+/** A button with a picture; its name is read out and shown on hover. @param {string} action @param {string} label
+ * @param {string} icon */
+export function iconButton(action, label, icon) {
+  const element = button(action, "", label);
+  element.classList.add("fz-icon-button");
+  element.setAttribute("aria-label", label);
+  element.append(make("span", `fz-glyph fz-glyph-${icon}`, undefined, { "aria-hidden": "true" }));
+  return element;
+}
+
+/** Text for those who hear the page. @param {string} text */
+export function unseen(text) {
+  return make("span", "fz-unseen", text);
+}
+
+/** Put a text on the clipboard; false where the page may not. @param {string} text */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false; // not allowed in this frame, or not a secure context
+  }
+}

@@ -1,0 +1,80 @@
+// @ts-check
+/** The few buttons above the tree; what is used less is in their menus. */
+import { action, keyLabel } from "./actions.js";
+import { button, iconButton, make, setAttribute } from "./dom.js";
+
+export class Toolbar {
+  constructor() {
+    this.element = make("div", "fz-tools", undefined, { role: "toolbar", "aria-label": "Model" });
+    this.undo = iconButton("undo", "Undo", "undo");
+    this.redo = iconButton("redo", "Redo", "redo");
+    this.freeze = button("freeze_all", "Freeze all");
+    this.unfreeze = button("unfreeze_all", "Unfreeze all");
+    this.presets = this.menuButton("presets", "Presets");
+    this.columns = this.menuButton("columns", "Columns");
+    this.more = iconButton("more", "More", "more");
+    this.more.setAttribute("aria-haspopup", "menu");
+    this.more.setAttribute("aria-expanded", "false");
+    this.element.append(
+      this.group(
+        iconButton("expand", "Expand all", "expand"),
+        iconButton("collapse", "Collapse all", "collapse"),
+      ),
+      this.group(this.undo, this.redo),
+      this.group(this.freeze, this.unfreeze),
+      this.presets,
+      this.columns,
+      this.more,
+    );
+    for (const other of this.buttons()) {
+      const id = other.getAttribute("data-action") ?? "";
+      if (id === "more") continue;
+      const keys = action(id).keys ?? [];
+      if (keys.length) other.setAttribute("aria-keyshortcuts", keys.join(" "));
+      if (keys.length) other.title = `${action(id).label} (${keyLabel(keys[0])})`;
+    }
+  }
+
+  /** @param {HTMLElement[]} buttons */
+  group(...buttons) {
+    const group = make("span", "fz-group");
+    group.append(...buttons);
+    return group;
+  }
+
+  /** @param {string} id @param {string} label */
+  menuButton(id, label) {
+    const opener = button(id, label);
+    opener.classList.add("fz-opens");
+    opener.setAttribute("aria-haspopup", "menu");
+    opener.setAttribute("aria-expanded", "false");
+    return opener;
+  }
+
+  /** @returns {HTMLButtonElement[]} */
+  buttons() {
+    return [.../** @type {NodeListOf<HTMLButtonElement>} */ (this.element.querySelectorAll("button"))];
+  }
+
+  /** What can be pressed now. @param {{undo?: string | null, redo?: string | null}} info
+   * @param {{trainable: number, frozen: number}} totals @param {boolean} dead */
+  setUsable(info, totals, dead) {
+    this.undo.disabled = dead || !info.undo;
+    this.redo.disabled = dead || !info.redo;
+    this.freeze.disabled = dead || totals.trainable === 0;
+    this.unfreeze.disabled = dead || totals.frozen === 0;
+    this.presets.disabled = dead || totals.trainable + totals.frozen === 0;
+    setAttribute(this.undo, "title", info.undo ? `Undo: ${info.undo}` : "Nothing to undo");
+    setAttribute(this.redo, "title", info.redo ? `Redo: ${info.redo}` : "Nothing to redo");
+  }
+
+  /** Arrows go from button to button, as in any toolbar. @param {KeyboardEvent} event */
+  key(event) {
+    const buttons = this.buttons().filter((other) => !other.disabled);
+    const at = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+    const way = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
+    if (way === undefined || at < 0) return false;
+    buttons.at(way % buttons.length)?.focus();
+    return true;
+  }
+}

@@ -1,0 +1,273 @@
+"""A policy as plain PyTorch: short, and right on a fresh model."""
+
+import copy
+import random
+
+import pytest
+import torch
+from torch import nn
+
+import freezeviz as fv
+from freezeviz.adapters import adapt
+from freezeviz.freezing import Policy, PolicyStep
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(4, 4)
+        self.norm = nn.LayerNorm(4)
+        self.drop = nn.Dropout(0.1)
+
+
+class Asks(nn.Module):
+    """Code of its own that asks for the mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+        self.other = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.inner(nn.functional.dropout(x, 0.1, self.training))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(9, 4)
+        self.blocks = nn.ModuleList(Block() for _ in range(5))
+        self.stem = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4))
+        self.cut = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))[1:]  # names "1" and "2"
+        self.by_name = nn.ModuleDict({"a-b": nn.Linear(4, 4), "class": nn.Linear(4, 4)})
+        self.scales = nn.ParameterList([torch.ones(4), torch.ones(4)])
+        self.asks = Asks()
+        self.shared = self.blocks[0].mix
+        self.bias = nn.Parameter(torch.zeros(4))
+        self.head = nn.Linear(4, 9)
+        self.head.weight = self.embed.weight
+        self.twin = nn.Linear(4, 4)
+        self.twin.weight.data = self.stem[0].weight.data
+
+
+class Quantised(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.codes = nn.Parameter(torch.zeros(4, dtype=torch.int8), requires_grad=False)
+        self.scale = nn.Parameter(torch.ones(4))
+
+
+def code(model, *steps):
+    return adapt(model).code(Policy(PolicyStep(*step) for step in steps))
+
+
+@pytest.mark.parametrize(
+    ("steps", "lines"),
+    [
+        ([("freeze", "")], ["model.requires_grad_(False)"]),
+        (
+            [("freeze", ""), ("unfreeze", "blocks.3")],
+            ["model.requires_grad_(False)", "model.blocks[3].requires_grad_(True)"],
+        ),
+        ([("freeze", "blocks.[0-2]")], ["model.blocks[:3].requires_grad_(False)"]),
+        (
+            [("freeze", "blocks.2 | blocks.3 | blocks.4")],
+            ["model.blocks[2:].requires_grad_(False)"],
+        ),
+        ([("freeze", "stem.0.bias")], ["model.stem[0].bias.requires_grad_(False)"]),
+        ([("freeze", "head")], ["model.head.requires_grad_(False)"]),
+        ([("freeze", "head.weight")], ["model.head.weight.requires_grad_(False)"]),
+        ([("freeze", "cut.2")], ['getattr(model.cut, "2").requires_grad_(False)']),
+        ([("freeze", '"by_name.a-b"')], ['model.by_name["a-b"].requires_grad_(False)']),
+        ([("freeze", "scales.1")], ["model.scales[1].requires_grad_(False)"]),
+        (
+            [("freeze", "**.bias")],
+            [
+                "for name, parameter in model.named_parameters():",
+                '    if name.endswith("bias"):',
+                "        parameter.requires_grad_(False)",
+            ],
+        ),
+        (
+            [("freeze", "blocks.**.bias")],
+            [
+                "for name, parameter in model.named_parameters():",
+                '    if name.startswith("blocks.") and name.endswith(".bias"):',
+                "        parameter.requires_grad_(False)",
+            ],
+        ),
+        (
+            [("freeze", "type:LayerNorm")],
+            [
+                "from torch import nn",
+                "",
+                "for module in model.modules():",
+                "    if isinstance(module, nn.LayerNorm):",
+                "        module.requires_grad_(False)",
+            ],
+        ),
+        (
+            [("freeze", "type:Block - **.norm")],
+            [f"model.blocks[{i}].mix.requires_grad_(False)" for i in range(5)],
+        ),
+        (
+            [("freeze", r"re:mix\.w|norm\.b")],
+            [
+                "import re",
+                "",
+                "for name, parameter in model.named_parameters():",
+                r'    if re.search(r"mix\.w|norm\.b", name):',
+                "        parameter.requires_grad_(False)",
+            ],
+        ),
+        (
+            [("freeze", "**.weight & blocks | asks")],
+            [
+                "model.asks.requires_grad_(False)",
+                "for name, parameter in model.named_parameters():",
+                '    if name.endswith(".weight") and name.startswith("blocks."):',
+                "        parameter.requires_grad_(False)",
+            ],
+        ),
+        ([], ["# Nothing is frozen: a fresh model is like this."]),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_the_shortest_words(steps, lines):
+    assert code(Net(), *steps).splitlines() == lines
+
+
+def test_a_hold_is_eval_that_train_does_not_undo():
+    text = code(Net(), ("freeze", "asks", True))
+    assert text == (
+        "model.asks.requires_grad_(False)\n"
+        "\n"
+        "# Held: no dropout, and statistics stand still.\n"
+        "model.asks.eval()\n"
+        "model.asks.train = lambda mode=True: model.asks  # else model.train() would undo it\n"
+    )
+
+
+def test_tensors_of_one_memory_are_all_named():
+    assert code(Net(), ("freeze", "twin.weight")).splitlines() == [
+        "model.twin.weight.requires_grad_(False)",
+        "model.stem[0].weight.requires_grad_(False)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "",
+        "q",
+        "q | r",
+        "**.scale",
+        "re:.",
+        "q.scale | r.more.weight",
+        "type:Quantised",
+        "type:Linear",
+    ],
+)
+def test_integers_are_left_alone(what):
+    def build():
+        model = nn.Module()
+        model.q, model.r = Quantised(), Quantised()
+        model.r.more = nn.Linear(2, 2)
+        return model
+
+    wanted, fresh = build(), build()
+    policy = Policy([PolicyStep("freeze", ""), PolicyStep("unfreeze", what)])
+    policy.apply(wanted)
+    exec(adapt(fresh).code(policy), {"model": fresh})
+    assert adapt(fresh).frozen() == adapt(wanted).frozen()
+    assert len(adapt(fresh).frozen()) < 4
+    assert not fresh.q.codes.requires_grad
+
+
+def test_what_is_right_by_one_name_and_by_all_are_not_mixed():
+    model = nn.Module()
+    for name in ("a", "b", "c", "d", "e"):
+        setattr(model, name, nn.Linear(2, 2))
+    model.e.weight = model.a.weight
+    for what in ("re:[de].weight | re:^[bcd].weight", "~**.bias | re:e.w", "re:[ce] - re:e.w"):
+        wanted, fresh = copy.deepcopy(model), copy.deepcopy(model)
+        policy = Policy([PolicyStep("freeze", what)])
+        policy.apply(wanted)
+        exec(adapt(fresh).code(policy), {"model": fresh})
+        assert adapt(fresh).frozen() == adapt(wanted).frozen()
+
+
+SELECTORS = [
+    "",
+    "blocks",
+    "blocks.0",
+    "blocks.[1-3]",
+    "blocks.*.norm",
+    "blocks.**.weight",
+    "**.bias",
+    "**.weight",
+    "*.bias",
+    "type:Linear",
+    "type:*Norm*",
+    "type:Block",
+    "type:Asks",
+    r"re:\.[02]\.",
+    "re:head|shared",
+    "shared",
+    "head",
+    "head.weight",
+    "asks",
+    "asks.inner",
+    "stem",
+    "stem.1 | stem.3",
+    "twin",
+    "cut | by_name | scales.0",
+    "~blocks",
+    "~**.bias",
+    "blocks - type:LayerNorm",
+    "**.bias & (blocks | head)",
+    "re:weight - blocks - head",
+    "head | **.norm | re:mix",
+    "bias",
+]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_fresh_model_gets_the_same_state(seed):
+    rng = random.Random(seed)
+    steps = []
+    for _ in range(rng.randint(1, 4)):
+        action = rng.choice(["freeze", "freeze", "unfreeze"])
+        hold = action == "freeze" and rng.random() < 0.4
+        steps.append((action, rng.choice(SELECTORS), hold))
+    policy = Policy(PolicyStep(*step) for step in steps)
+    wanted, fresh = Net(), Net()
+    policy.apply(wanted)
+    text = adapt(fresh).code(policy)
+    exec(text, {"model": fresh})
+    assert adapt(fresh).frozen() == adapt(wanted).frozen(), text
+    for model in (wanted, fresh):
+        model.eval()
+        model.train()
+    held = adapt(wanted).held()
+    for (name, one), (_, other) in zip(wanted.named_modules(), fresh.named_modules(), strict=True):
+        # A container's own mode matters to nobody, unless its code asks.
+        if not list(one.children()) or isinstance(one, Asks):
+            assert one.training == other.training, (name, text, held)
+
+
+def test_the_explorers_code_brings_a_fresh_model_to_the_same_state():
+    for seed in range(10):
+        rng = random.Random(seed)
+        model = Net()
+        controller = fv.explore(model).controller
+        for _ in range(5):
+            what = rng.choice(SELECTORS)
+            rng.choice([controller.freeze, controller.unfreeze])(what)
+        text, policy = controller.code(), controller.policy()
+        by_code, by_policy = Net(), Net()
+        exec(text, {"model": by_code})
+        Policy.from_json(policy.to_json()).apply(by_policy)
+        assert adapt(by_code).frozen() == adapt(model).frozen(), text
+        assert adapt(by_policy).frozen() == adapt(model).frozen()
+        assert text.count("\n") < 60

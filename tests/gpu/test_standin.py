@@ -1,0 +1,210 @@
+"""The stand-in for CuPy: what it refuses, what it counts, and that it offers what CuPy offers."""
+
+import copy
+import inspect
+import json
+import operator
+import pickle
+import sys
+
+import array_api_compat
+import numpy as np
+import pytest
+
+from freezeviz import backend
+from tests.standin_cupy import SURFACE, host_reads, installed, ndarray
+from tests.standin_cupy.read_surface import read_surface
+
+HOST = np.arange(6.0).reshape(2, 3)
+
+
+@pytest.fixture
+def standin():
+    with installed() as cupy:
+        yield cupy
+
+
+# ---------------------------------------------------------------- against CuPy itself
+
+
+def test_it_offers_what_the_installed_cupy_offers():
+    pytest.importorskip("cupy")
+    real = read_surface()
+    if real["version"].split(".")[:2] == SURFACE["version"].split(".")[:2]:
+        assert json.loads(json.dumps(real)) == SURFACE
+    # Another version: what it has under a name takes at least the options that ours takes.
+    for part in ("cupy", "linalg"):
+        for name, text in SURFACE[part]["functions"].items():
+            other = real[part]["functions"].get(name)
+            if text is not None and other is not None:
+                assert names(text) <= names(other), name
+
+
+def names(text):
+    scope = {}
+    exec(f"def f{text}: ...", scope)
+    return set(inspect.signature(scope["f"]).parameters)
+
+
+def test_it_offers_nothing_that_cupy_does_not(standin):
+    known = {*SURFACE["numpy"], "ndarray", "ufunc", "linalg", "fft", "cuda"}
+    known |= {*SURFACE["cupy"]["functions"], *SURFACE["cupy"]["ufuncs"]}
+    assert {name for name in vars(standin) if not name.startswith("_")} <= known
+    public = {name for name in vars(ndarray) if not name.startswith("_")}
+    assert public <= set(SURFACE["members"])
+    for special in ("__index__", "__array_namespace__", "__array_interface__", "__contains__"):
+        assert special not in SURFACE["members"]
+        assert not hasattr(ndarray, special)
+
+
+def test_every_method_of_cupys_takes_cupys_options(standin):
+    for name, text in SURFACE["methods"].items():
+        method = getattr(ndarray, name, None)
+        if method is not None and not hasattr(method, "__wrapped__"):
+            assert names(text) >= set(inspect.signature(method).parameters) - {"args", "kwargs"}
+
+
+# ---------------------------------------------------------------- in CuPy's place
+
+
+def test_it_stands_in_cupys_place_within_the_block_only():
+    before = sys.modules.get("cupy"), vars(array_api_compat).get("cupy")
+    with installed() as cupy:
+        x = cupy.asarray(HOST)
+        assert sys.modules["cupy"] is cupy
+        assert type(x).__module__ == "cupy"
+        assert array_api_compat.is_cupy_array(x)
+        assert backend.is_array(x)
+        assert not isinstance(x, np.ndarray)
+        assert backend.array_namespace(x).__name__ == "array_api_compat.cupy"
+    assert (sys.modules.get("cupy"), vars(array_api_compat).get("cupy")) == before
+    with installed() as again:
+        assert again is cupy
+
+
+# ---------------------------------------------------------------- refusals
+
+REFUSED = {
+    "an array of NumPy's on the right": (lambda cp, x: x + HOST, TypeError, "Unsupported type"),
+    "an array of NumPy's on the left": (lambda cp, x: HOST * x, TypeError, "Unsupported type"),
+    "one in place": (lambda cp, x: x.__iadd__(HOST), TypeError, "Unsupported type"),
+    "one in a comparison": (lambda cp, x: x < HOST, TypeError, "Unsupported type"),
+    "one in a function": (lambda cp, x: np.where(x > 1, x, HOST), TypeError, "Unsupported type"),
+    "one among several": (lambda cp, x: cp.concatenate([x, HOST]), TypeError, "Unsupported type"),
+    "one that is written": (lambda cp, x: operator.setitem(x, ..., HOST), ValueError, "non-scalar"),
+    "a list": (lambda cp, x: x * [1.0, 2.0, 3.0], TypeError, "NotImplemented"),
+    "becoming an array of NumPy's": (lambda cp, x: np.asarray(x), TypeError, "Implicit conversion"),
+    "being an index": (lambda cp, x: range(cp.asarray(3)), TypeError, "integer"),
+    "where= of a ufunc": (lambda cp, x: np.add(x, x, where=True), TypeError, "Wrong arguments"),
+    "where= of a sum": (lambda cp, x: np.sum(x, where=x > 1), TypeError, "where"),
+    "initial= of a maximum": (lambda cp, x: x.max(initial=0.0), TypeError, "initial"),
+    "mode= of take": (lambda cp, x: np.take(x, [0], mode="clip"), TypeError, "mode"),
+    "a kind of sort": (lambda cp, x: np.sort(x, kind="mergesort"), ValueError, "stable"),
+    "out= of NumPy's": (lambda cp, x: np.add(x, x, out=HOST.copy()), TypeError, "Output"),
+    "a name it does not have": (lambda cp, x: cp.vecdot, AttributeError, "vecdot"),
+    "NumPy's name for it": (lambda cp, x: np.unstack(x), TypeError, "no implementation"),
+    "objects": (lambda cp, x: cp.asarray(["a"]), ValueError, "Unsupported dtype"),
+    "a plain condition": (lambda cp, x: cp.where(True, x, x), AttributeError, "astype"),
+    "being a key": (lambda cp, x: {x: 1}, TypeError, "unhashable"),
+    "more than one as a truth value": (lambda cp, x: bool(x), ValueError, "ambiguous"),
+    "an assignment to no flag of its own": (
+        lambda cp, x: setattr(x.flags, "writeable", False) or x.flags["WRITEABLE"],
+        KeyError,
+        "WRITEABLE",
+    ),
+    "the scatter_add that is going away": (
+        lambda cp, x: sys.modules["cupyx"].scatter_add(x, 0, 1.0),
+        DeprecationWarning,
+        "cupy.add.at",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_it_refuses(what, standin):
+    call, kind, message = REFUSED[what]
+    with pytest.raises(kind, match=message):
+        call(standin, standin.asarray(HOST))
+
+
+# ---------------------------------------------------------------- manners
+
+
+def test_scalars_keep_the_dtype_as_numpys_promotion_has_it(standin):
+    x = standin.ones(3, dtype="float32")
+    assert (x * 2.5).dtype == (2 * x).dtype == np.float32
+    assert (x * np.float64(2.5)).dtype == (np.float64(2.5) * x).dtype == np.float64
+
+
+def test_reductions_and_entries_are_arrays_on_the_device(standin):
+    x = standin.asarray(HOST)
+    for value in (x.sum(), x[0, 1], x.max(axis=0)[1], next(iter(x[0])), standin.allclose(x, x)):
+        assert type(value) is ndarray
+        assert value.shape == ()
+
+
+def test_indices_out_of_bounds_wrap(standin):
+    x = standin.asarray([1.0, 2.0, 3.0])
+    at = standin.asarray([3, 1, -4])
+    np.testing.assert_array_equal(x[at].get(), [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(x.take(at).get(), [1.0, 2.0, 3.0])
+
+
+def test_fresh_memory_holds_no_zeros(standin):
+    assert np.isnan(standin.empty(3).get()).all()
+    assert standin.empty_like(standin.asarray([1, 2])).get().all()
+
+
+def test_floating_point_trouble_is_silent(standin):
+    x = standin.asarray([0.0, 1e300])
+    assert np.isinf((1.0 / x).get()[0])
+    x *= 1e300
+    assert np.isinf(x.get()[1])
+
+
+def test_views_share_memory_and_know_their_base(standin):
+    x = standin.asarray(HOST)
+    row = x[1]
+    assert x.base is None
+    assert row.base is x
+    assert row.data.ptr == x.data.ptr + x.strides[0]
+    row += 1.0
+    assert x.get()[1, 0] == HOST[1, 0] + 1.0
+    assert HOST[1, 0] == 3.0
+    assert copy.deepcopy(x).data.ptr != x.data.ptr
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(x)).get(), x.get())
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (lambda x: float(x.sum()), "float"),
+        (lambda x: int(x.sum()), "int"),
+        (lambda x: bool(x.any()), "bool"),
+        (lambda x: x.sum().item(), "item"),
+        (lambda x: x.get(), "get"),
+        (lambda x: x.tolist(), "tolist"),
+        (lambda x: f"{x}", "format"),
+        (lambda x: backend.to_numpy(x), "get"),
+        (lambda x: x[x > 1.0], "mask"),
+        (lambda x: operator.setitem(x, x > 1.0, 0.0), "mask"),
+        (lambda x: x.nonzero(), "nonzero"),
+        (lambda x: np.unique(x), "unique"),
+        (lambda x: backend.array_namespace(x).sign(x), "mask"),
+    ],
+)
+def test_waiting_for_the_device_is_counted(call, what, standin):
+    x = standin.asarray(HOST)
+    with host_reads() as reads:
+        call(x)
+    assert len(reads) == 1
+    assert what in reads[0]
+
+
+def test_work_on_the_device_is_not_counted(standin):
+    x = standin.asarray(HOST)
+    with host_reads() as reads:
+        y = np.tanh(x @ x.T)[:, 0] + x[standin.asarray([0, 1]), 0]
+        standin.add.at(y, standin.asarray([0, 0]), 1.0)
+        len(y), y.shape, y.sum(), np.where(y > 0, y, 0.0), standin.asarray(HOST)
+    assert reads == []
