@@ -9,6 +9,7 @@ freezing put new ones in; what was tied must be tied still, and nothing else.
 import math
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
+from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -24,18 +25,16 @@ __all__ = ["NativeTree"]
 
 
 class _Members:
-    """What stood in one dict or list."""
+    """What stood in one dict or list; `start` is where in the row of all things it begins."""
 
-    __slots__ = ("container", "keys", "values")
+    __slots__ = ("container", "keys", "start", "values")
 
-    def __init__(self, container: Any) -> None:
+    def __init__(self, container: Any, start: int) -> None:
         self.container = container
-        self.keys = list(container) if isinstance(container, dict) else list(range(len(container)))
-        self.values = list(_values(container))
-
-
-def _values(container: Any) -> Any:
-    return container.values() if isinstance(container, dict) else container
+        self.start = start
+        is_dict = isinstance(container, dict)
+        self.keys = list(container) if is_dict else list(range(len(container)))
+        self.values: Any = container.values() if is_dict else container  # as they are now
 
 
 class NativeTree:
@@ -52,16 +51,20 @@ class NativeTree:
         # Entries by their memory, and whether they are buffers: those are tied to no parameter.
         self._by_key: dict[Any, Entry] = dict(self.tree._entries)
         self._in_scope = _bind.current.get() is not None
+        self._modules: list[tuple[Module, dict[str, Any], set[str]]] = []
         self._members: list[_Members] = []
-        self._modules: list[tuple[Module, set[str]]] = []
+        self._things: list[Any] = []  # all that stands in them, in a row
         todo: list[Any] = []
         for _, module in self.tree.modules:
-            self._modules.append((module, set(module._buffer_names)))
+            self._modules.append((module, module._members, set(module._buffer_names)))
             todo.append(module._members)
             while todo:
-                members = _Members(todo.pop())
+                members = _Members(todo.pop(), len(self._things))
                 self._members.append(members)
+                self._things.extend(members.values)
                 todo.extend(value for value in members.values if isinstance(value, dict | list))
+        self._sizes = [len(members.keys) for members in self._members]
+        self._keys_of_dicts = [m.keys for m in self._members if isinstance(m.container, dict)]
 
     # ---- what follows from it ------------------------------------------------------------------
 
@@ -119,7 +122,7 @@ class NativeTree:
         silent = Module._extra_repr
         return [
             (module, detail)
-            for (module, _), detail in zip(self._modules, self._details, strict=True)
+            for (module, *_), detail in zip(self._modules, self._details, strict=True)
             if not _has_matrix(module) and type(module)._extra_repr is not silent
         ]
 
@@ -129,10 +132,10 @@ class NativeTree:
         return {(id(s.container), s.key): e for e in entries for s in e.slots}
 
     @cached_property
-    def _places(self) -> dict[tuple[int, Any], tuple[_Members, int]]:
-        """Where in `_members` each thing stands."""
+    def _places(self) -> dict[tuple[int, Any], int]:
+        """Where in the row of all things each stands."""
         return {
-            (id(members.container), key): (members, i)
+            (id(members.container), key): members.start + i
             for members in self._members
             for i, key in enumerate(members.keys)
         }
@@ -147,34 +150,42 @@ class NativeTree:
         """Whether the model is as it was, but for other arrays in the same places."""
         if self._in_scope or _bind.current.get() is not None:
             return False
-        for module, buffers in self._modules:
-            if module._governed or module._buffer_names != buffers:
+        for module, members, buffers in self._modules:
+            # (`is not`: a module that was read from a file has another dict.)
+            if module._members is not members or module._buffer_names != buffers:
+                return False
+            if module._governed:
                 return False
         if any(_detail(module) != detail for module, detail in self._spoken):
             return False
+        containers = [members.container for members in self._members]
+        if list(map(len, containers)) != self._sizes:
+            return False
+        if [list(c) for c in containers if isinstance(c, dict)] != self._keys_of_dicts:
+            return False
+        # Without a loop over each: the usual case, of tens of thousands of things.
+        things = chain.from_iterable(members.values for members in self._members)
+        if all(map(is_, things, self._things)):
+            return True
+        return self._take_all()
+
+    def _take_all(self) -> bool:
+        """Take in whatever stands there now, if it is arrays like those before."""
         changed: list[tuple[_Members, int]] = []
         for members in self._members:
-            container, values = members.container, members.values
-            if len(container) != len(values):
-                return False
-            if isinstance(container, dict) and list(container) != members.keys:
-                return False
-            now = container.values() if isinstance(container, dict) else container
-            if all(map(is_, now, values)):
-                continue
-            for i, (value, before) in enumerate(zip(now, values, strict=True)):
+            for i, value in enumerate(members.values):
+                before = self._things[members.start + i]
                 if value is not before:
                     if not _alike(value, before):
                         return False
                     changed.append((members, i))
-        return not changed or self._take(changed)
+        return self._take(changed)
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Take in new arrays of entries that were frozen or unfrozen: views of the same memory."""
         for entry in entries:
             for slot in entry.slots:
-                members, i = self._places[id(slot.container), slot.key]
-                members.values[i] = slot.value
+                self._things[self._places[id(slot.container), slot.key]] = slot.value
 
     def _take(self, changed: list[tuple[_Members, int]]) -> bool:
         """Take in new arrays, if they are tied as those before were."""
@@ -196,7 +207,7 @@ class NativeTree:
             self._by_key[key] = entry
         self._keys.update(moved)
         for members, i in changed:
-            members.values[i] = members.container[members.keys[i]]
+            self._things[members.start + i] = members.container[members.keys[i]]
         return True
 
 

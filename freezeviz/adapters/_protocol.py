@@ -150,7 +150,8 @@ class ModelAdapter(Protocol):
     ``describe(path) -> (doc, "file:line")``, ``code(policy) -> str`` (in the framework's own words,
     for a model by the name ``model``), ``probe()`` and ``listen()`` (see `Probe`), and, where an
     optimizer has to be given its parameters, ``left_out(optimizer) -> (paths, line)``: those that
-    are trainable and that it lacks, and the Python that adds them.
+    are trainable and that it lacks, and the Python that adds them. ``still()`` is a context manager
+    within which this thread changes nothing of the model's structure, so that it is walked once.
     """
 
     framework: str

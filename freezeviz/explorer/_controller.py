@@ -269,10 +269,11 @@ class Controller(ControllerView):
         if row is not None and name in presets.NEED_PLACE:
             label = label.replace("here", model.structure.paths[row])
         label = label[:1].lower() + label[1:]
-        parts: list[Part] = [
-            (False, wanted.unfreeze & now.frozen, False),
-            (True, wanted.freeze if hold else wanted.freeze & ~now.frozen, hold),
-        ]
+        # What is so already needs no order, but for what is on its way to be changed.
+        all_of_it = hold or bool(self._dispatcher.pending_rows())
+        unfreeze = wanted.unfreeze & (now.frozen | all_of_it)
+        freeze = wanted.freeze & (~now.frozen | all_of_it)
+        parts: list[Part] = [(False, unfreeze, False), (True, freeze, hold)]
         self._act(model, parts, "", (0,), label)
 
     def undo(self) -> None:

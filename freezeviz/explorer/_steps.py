@@ -69,9 +69,7 @@ class Steps(Generic[B]):
         return self._course
 
 
-def _drive(
-    loader: Iterable[B], explorer: Explorer, epochs: int, blocking: bool
-) -> "Course[B]":
+def _drive(loader: Iterable[B], explorer: Explorer, epochs: int, blocking: bool) -> "Course[B]":
     """Yield the steps of a loop, and "wait" where the run is to pause."""
     run = explorer.own_run()
     inside = run.owner == "run" and run.is_here

@@ -121,7 +121,13 @@ def stands_for(kept: Any, value: Any) -> bool:
 
     It is neither after something else was put under a frozen name (``model.weights[0] = ...``).
     """
-    return kept is not None and (kept is value or memory_key(kept) == memory_key(value))
+    if kept is None or kept is value:
+        return kept is not None
+    if getattr(value, "base", None) is kept:  # most are: a view, of all of it or of a part
+        layout = value.shape, value.strides, value.dtype
+        if layout == (kept.shape, kept.strides, kept.dtype):
+            return True
+    return memory_key(kept) == memory_key(value)
 
 
 def read_only(array: Any) -> Any:

@@ -59,7 +59,7 @@ class GradientHistory:
         """Return copies: steps, shape (c,), and norms, shape (rows, c), in order of time."""
         with self._lock:
             n = self._full
-            steps, norms = self._steps[:n].copy(), self._norms[:n, rows].T.copy()
+            steps, norms = self._steps[:n].copy(), self._norms[:n, rows].copy().T
             if self._open:
                 step, mean = self._mean_of_open()
                 steps = np.append(steps, step)

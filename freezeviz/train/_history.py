@@ -183,9 +183,7 @@ class History:
             self._steps.amend(**event.metrics)
         elif isinstance(event, Validated):
             accuracy = np.nan if event.accuracy is None else event.accuracy
-            self._validation.append(
-                event.step, event.epoch, event.loss, accuracy, **event.metrics
-            )
+            self._validation.append(event.step, event.epoch, event.loss, accuracy, **event.metrics)
         elif isinstance(event, FreezeChanged):
             kind = "freeze" if event.frozen else "unfreeze"
             self._change_spans(event.paths, event.frozen, event.step)

@@ -263,10 +263,11 @@ class Measures:
         else:
             raise KeyError(f"the model has no module and no parameter {path!r}")
         steps, norms = self._history.read(slice(first, past))
-        norms = norms.astype(np.float64)
         known = ~np.isnan(norms)
-        together = np.sqrt(np.sum(np.where(known, norms, 0.0) ** 2, axis=0))
-        return steps, np.where(known.any(axis=0), together, np.nan)
+        held = np.where(known, norms, np.float32(0))
+        # In float64, and without an array of squares: that takes sixty times as long.
+        squares = np.einsum("pc,pc->c", held, held, dtype=np.float64, casting="same_kind")
+        return steps, np.where(known.any(axis=0), np.sqrt(squares), np.nan)
 
     def __repr__(self) -> str:
         return f"Measures({self.taken} steps, the last of them {self.step})"

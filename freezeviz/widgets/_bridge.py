@@ -74,7 +74,7 @@ class Bridge:
         # Apart: a question about large arrays must not keep rows from being brought up to date.
         self._answering, self._measuring = Worker(self.loop, "answers"), Worker(self.loop, "rows")
         self.tree = TreeTraits(self.controller)
-        self.rows = RowMeasures(self.controller, self._measuring, self._ask_later)
+        self.rows = RowMeasures(self.controller, self._measuring, self._rows_done)
         self.orders = Orders(self.controller, self._run_now, self._warn)
         self.requests = Requests(
             self.controller, self._shown, self._run_now, self._answering, self._send_soon
@@ -178,10 +178,10 @@ class Bridge:
             if not self.loop.soon(self._visit_as_asked):
                 self._asked = False
 
-    def _ask_later(self) -> None:
-        """Have the loop come by for rows that were worked out; from their thread."""
+    def _rows_done(self) -> None:
+        """Have the loop push rows that were worked out; from their thread."""
         if self._is_made:
-            self._ask()
+            self.loop.soon(self._push_rows)
 
     # ---- in the loop -------------------------------------------------------------------------
 
@@ -217,7 +217,8 @@ class Bridge:
         everything, self._all_news = self._all_news, False
         if everything and self.copies:
             self.copies.update(*self._picture())
-        drawn = time.perf_counter()
+        # The processor's time: the clock would count what training does in between.
+        worked = time.thread_time()
         traits = self._traits(everything)
         with self.widget.hold_sync():
             for name, value in traits.items():
@@ -225,10 +226,16 @@ class Bridge:
         while self._answers:
             view, seq = self._answers.popleft()
             self.widget.send({"type": "ack", "view": view, "seq": seq})
-        self._pushing.spent(began, time.perf_counter() - drawn)
+        self._pushing.spent(began, time.thread_time() - worked)
         self._due = NEVER
         if self.views and self.run is not None and self.run.runs:
             self._due = time.time() + self._pushing.next - time.perf_counter()
+
+    def _push_rows(self) -> None:
+        """Push what was measured, apart from the rest: the next click must not wait for it."""
+        if self.is_open and (measured := self.rows.take(self.tree.structure)) is not None:
+            with self.widget.hold_sync():
+                self.widget.measures, self.widget.roles = measured
 
     def _traits(self, everything: bool) -> dict[str, Any]:
         traits: dict[str, Any] = {}

@@ -1,5 +1,6 @@
 """What was measured of each row, and what backward does there: the traits `measures`, `roles`."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,7 @@ from freezeviz.widgets._worker import Worker
 # The same numbers stand in static/js/wire.js.
 CODES = {TRAINS: 1, FLOWS: 2, STOPS: 3, IDLE: 4}
 BIT_EXPECTED = 8
+SHORTEST = 0.1  # seconds from one to the next, however fast somebody clicks
 
 
 class RowMeasures:
@@ -32,6 +34,7 @@ class RowMeasures:
         self._worker = worker
         self._done = done
         self._wanted = False
+        self._began = float("-inf")
         self._ready: tuple[Structure, bytes, bytes] | None = None
         self._layers: tuple[Structure, list[LayerInfo]] | None = None
 
@@ -50,6 +53,9 @@ class RowMeasures:
         return ready[1:]
 
     def _work(self) -> None:
+        if self._worker.is_apart:
+            time.sleep(max(0.0, self._began + SHORTEST - time.monotonic()))
+        self._began = time.monotonic()
         self._wanted = False  # before looking: what changes from now on is asked for anew
         structure, frozen, _, _ = self._controller.masks()
         measures = None if self.run is None else self.run.measures

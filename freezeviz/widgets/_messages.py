@@ -140,8 +140,11 @@ def _select(content: dict[str, Any]) -> dict[str, Any]:
 
 def _paths(content: dict[str, Any]) -> tuple[str, ...]:
     paths = content.get("paths")
-    good = isinstance(paths, list) and len(paths) <= MOST_PATHS
-    if not good or not all(isinstance(path, str) for path in paths):
+    if (
+        not isinstance(paths, list)
+        or len(paths) > MOST_PATHS
+        or not all(isinstance(path, str) for path in paths)
+    ):
         raise ValueError(f"'paths' must be a list of paths, got {_brief(paths)}")
     return tuple(paths)
 
@@ -186,8 +189,11 @@ def _details(content: dict[str, Any]) -> dict[str, Any]:
 
 def _trends(content: dict[str, Any]) -> dict[str, Any]:
     rows = content.get("rows")
-    good = isinstance(rows, list) and len(rows) <= MOST_ROWS
-    if not good or not all(_is_int(row) and row >= 0 for row in rows):
+    if (
+        not isinstance(rows, list)
+        or len(rows) > MOST_ROWS
+        or not all(_is_int(row) and row >= 0 for row in rows)
+    ):
         raise ValueError(f"'rows' must be a list of numbers, got {_brief(rows)}")
     return {"rows": tuple(rows), "version": _whole(content, "version")}
 

@@ -1,4 +1,4 @@
-"""The numbers of a dashboard, gathered from a trainer's events as they come."""
+"""The numbers of a dashboard, gathered from a run's events as they come."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -7,10 +7,11 @@ from typing import Any
 from freezeviz.train import (
     Event,
     Failed,
+    Logged,
     NonFiniteLoss,
+    Run,
     RunStarted,
     StepDone,
-    Trainer,
     Validated,
 )
 
@@ -31,12 +32,12 @@ class Numbers:
     last_epoch: int = 0
 
     @classmethod
-    def of(cls, trainer: Trainer) -> "Numbers":
+    def of(cls, run: Run) -> "Numbers":
         """Return the numbers of what was before anybody listened."""
         numbers = cls()
-        for event in trainer.events:
+        for event in run.events:
             numbers.take(event)
-        steps = trainer.history.steps
+        steps = run.history.steps
         numbers.losses.extend(steps["loss"][-RECENT_STEPS:].tolist())
         numbers.accuracies.extend(steps["accuracy"][-RECENT_STEPS:].tolist())
         return numbers
@@ -46,6 +47,9 @@ class Numbers:
         if isinstance(event, StepDone):
             self.losses.append(event.loss)
             self.accuracies.append(event.accuracy)
+        elif isinstance(event, Logged):  # of the last step, after it was made
+            self.losses.append(event.metrics.get("loss", float("nan")))
+            self.accuracies.append(event.metrics.get("accuracy"))
         elif isinstance(event, Validated):
             self.validation_loss, self.validation_accuracy = event.loss, event.accuracy
         elif isinstance(event, RunStarted):
@@ -56,17 +60,21 @@ class Numbers:
         elif isinstance(event, NonFiniteLoss) and self.not_finite is None:
             self.not_finite = event
 
-    def as_trait(self, trainer: Trainer) -> dict[str, Any]:
+    def as_trait(self, run: Run) -> dict[str, Any]:
         """Return the `run` trait: plain values, None for what is not known (yet) or not finite."""
         failed, bad = self.failed, self.not_finite
+        is_bad = any(last == run.step for _, last in run.history.bad_losses[-1:])
         return {
-            "status": trainer.status,
-            "step": trainer.step,
-            "planned": trainer.planned_steps,
-            "epoch": trainer.epoch,
+            "status": run.status,
+            "step": run.step,
+            "planned": run.planned_steps or 0,
+            "epoch": run.epoch,
             "epochs": self.last_epoch,
-            "rate": round(trainer.rate, 1),
-            "loss": _mean(self.losses),
+            "rate": round(run.rate, 1),
+            "can_start": run.can_start,
+            "can_pause": run.can_pause,
+            "can_stop": run.can_stop,
+            "loss": None if is_bad else _mean(self.losses),
             "accuracy": _mean(self.accuracies),
             "validation_loss": _finite(self.validation_loss),
             "validation_accuracy": _finite(self.validation_accuracy),
@@ -80,8 +88,9 @@ class Numbers:
 
 
 def _mean(values: deque[Any]) -> float | None:
-    known = list(values)
-    return None if not known or None in known else _finite(sum(known) / len(known))
+    """Return the mean of what is known: a loop of the user's need not tell every step's."""
+    known = [value for value in list(values) if value is not None and value == value]
+    return _finite(sum(known) / len(known)) if known else None
 
 
 def _finite(value: float | None) -> float | None:

@@ -1,13 +1,18 @@
 """A thread beside the kernel's loop, for what takes longer than a click may wait."""
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from freezeviz.widgets._loop import MainLoop
 
+_log = logging.getLogger("freezeviz")
+
 
 class Worker:
     """Does work in a thread of its own, one thing after the other; without a loop, at once.
+
+    Work that raises is logged, and the next goes on: nobody waits for it who could be told.
 
     Parameters
     ----------
@@ -21,12 +26,23 @@ class Worker:
         self._threads = ThreadPoolExecutor(1, f"freezeviz-{name}")
         self._is_open = True
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether work is done in a thread of its own."""
+        return self._loop.loop is not None
+
     def do(self, work: Callable[[], object]) -> None:
-        """Have `work` done; it must not raise."""
-        if self._loop.loop is None:
-            work()
+        """Have `work` done, soon."""
+        if not self.is_apart:
+            self._try(work)
         elif self._is_open:
-            self._threads.submit(work)
+            self._threads.submit(self._try, work)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception:
+            _log.exception("work for the explorer's page failed")
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -1,8 +1,10 @@
 """What a probe of one of our own models measures, and that it changes nothing."""
 
 import contextvars
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -576,3 +578,14 @@ def test_a_probe_is_a_probe():
         pass
     assert probe == Probe(memory=probe.memory, weight_norm=probe.weight_norm,
                           update_norm=probe.update_norm)  # fmt: skip
+
+
+def test_on_a_gpu_the_clock_waits_for_what_was_launched(monkeypatch):
+    waits = []
+    stream = SimpleNamespace(synchronize=lambda: waits.append(1))
+    cuda = SimpleNamespace(get_current_stream=lambda: stream)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    compat = SimpleNamespace(is_cupy_array=lambda array: True)
+    monkeypatch.setattr(_native_probe, "array_api_compat", compat)
+    measured(chain(nn.Linear(DIMS, 3)))
+    assert len(waits) > 2 * 2  # begin and end of the two calls; and backward

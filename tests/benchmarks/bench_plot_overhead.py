@@ -4,11 +4,11 @@
 
 Starts a kernel, trains in its background, and looks at the steps a second in rounds, alternately
 with a view of the explorer open and without any (A B B A, so that a drift of the machine falls on
-both). The kernel does all that it does for a browser: it measures steps, pushes traits and serialises
-them; nobody reads them at the other end of the socket. Printed is the ratio of both, per workload
-and seed, with the bootstrapped 95 % interval of the median over rounds; and the same ratio of steps
-a second of the process's own time, which a machine that is busy with other things does not disturb
-(what watching works, training waits for: both need the interpreter). Gates nothing.
+both). The kernel does all that it does for a browser: it measures steps, pushes traits and
+serialises them; nobody reads them at the other end of the socket. Printed is the ratio of both, per
+workload and seed, with the bootstrapped 95 % interval of the median over rounds; and the same ratio
+of steps a second of the process's own time, which a machine that is busy with other things does not
+disturb (what watching works, training waits for: both need the interpreter). Gates nothing.
 """
 
 import argparse
@@ -123,9 +123,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
-    print(
-        f"{'workload':<36} seed  alone/s  watched/s  pushes/s  watched/alone (95 %)    own time"
-    )
+    print(f"{'workload':<36} seed  alone/s  watched/s  pushes/s  watched/alone (95 %)    own time")
     for name in WORKLOADS:
         pooled = []
         for seed in range(options.seeds):

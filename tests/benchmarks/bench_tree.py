@@ -173,7 +173,7 @@ class Ours:
             ),
             "search": (
                 search.format("1.weight"),
-                "/[1-9]/.test(document.querySelector('.freezeviz-live .fz-matches')?.textContent)",
+                "/[1-9]/.test(document.querySelector('.freezeviz-live .fz-search-count')?.textContent)",
             ),
             "freeze all": (button.format("freeze_all"), f"{state} === 'frozen'"),
         }

@@ -62,7 +62,7 @@ START = "trainer.start(epochs=100_000)"
 
 
 class LabServer(AbstractContextManager):
-    """A JupyterLab (or Notebook) with its own home: no setting of the user takes part.
+    """A JupyterLab (or Notebook, or Voila) with its own home: no setting of the user takes part.
 
     Its Python, and that of its kernels, is FREEZEVIZ_LAB_PYTHON or the one of the tests.
     """
@@ -96,12 +96,7 @@ class LabServer(AbstractContextManager):
         env.pop("PYTHONPATH", None)
         if named is None:
             env["PYTHONPATH"] = str(ROOT)
-        command = [
-            named or sys.executable,
-            "-m",
-            "jupyter",
-            app,
-            "--no-browser",
+        options = [
             "--allow-root",
             "--ServerApp.ip=127.0.0.1",
             f"--ServerApp.port={self.port}",
@@ -110,8 +105,13 @@ class LabServer(AbstractContextManager):
             "--ServerApp.password=",
             f"--ServerApp.root_dir={root}",
             "--ServerApp.disable_check_xsrf=True",
-            *_OPTIONS[app],
+            *_OPTIONS.get(app, []),
         ]
+        modules = ["jupyter", app]
+        if app == "voila":  # a program of its own
+            modules = ["voila", str(root)]
+            options = [f"--port={self.port}", "--Voila.ip=127.0.0.1"]
+        command = [named or sys.executable, "-m", *modules, "--no-browser", *options]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=env, cwd=root, start_new_session=True
@@ -127,7 +127,8 @@ class LabServer(AbstractContextManager):
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise RuntimeError(f"JupyterLab ended at once:\n{self.log.read_text()[-3000:]}")
-            with suppress(OSError), urllib.request.urlopen(f"{self.url}/api/status", timeout=2):
+            place = "" if self.app == "voila" else "api/status"
+            with suppress(OSError), urllib.request.urlopen(f"{self.url}/{place}", timeout=2):
                 return
             time.sleep(0.2)
         raise RuntimeError(f"JupyterLab did not come up:\n{self.log.read_text()[-3000:]}")
@@ -147,7 +148,8 @@ class LabServer(AbstractContextManager):
         """End the kernels, then the server: our own process, by its id."""
         if self._process.poll() is not None:
             return
-        self.end_kernels()
+        if self.app != "voila":  # which shows no list of its kernels, and ends them itself
+            self.end_kernels()
         self._process.terminate()
         try:
             self._process.wait(15)

@@ -111,6 +111,19 @@ def test_pause_becomes_resume_and_back(page):
     assert [m["type"] for m in sent(page, "pause", "resume", "stop")] == ["pause", "resume", "stop"]
 
 
+def test_a_loop_of_the_users_own_is_not_started_from_the_page(page):
+    own = {"can_start": False, "planned": 0, "epochs": 0}
+    mount(page, mlp(), run=RUNNING | own)
+    assert not button(page, "Start").is_visible()
+    assert not page.get_by_label("epochs").is_visible()
+    assert button(page, "Stop").is_enabled()
+    assert page.locator(".fz-line").text_content() == "step 1,204 · 812 steps/s"
+    bar = page.get_by_role("progressbar")
+    assert bar.evaluate("(bar) => bar.position") == -1  # under way, nobody knows how far
+    kernel_set(page, run=RUNNING | own | {"status": "finished"})
+    assert bar.evaluate("(bar) => bar.position") == 0
+
+
 def test_a_failed_run_says_why_and_what_is_left(page):
     mount(page, mlp(), run=RUNNING)
     error = "After step 7: ValueError: <b>boom</b>"

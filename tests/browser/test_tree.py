@@ -1,5 +1,6 @@
 """The tree in Chromium, with a stub for the kernel."""
 
+import numpy as np
 import pytest
 
 from tests.browser.stub_page import (
@@ -403,6 +404,48 @@ def test_a_large_model_is_quick(page, modules):
           const own = row.getBoundingClientRect();
           return own.top >= seen.top && own.bottom <= seen.bottom + 1;
         }"""
+    )
+
+
+def test_a_list_longer_than_browsers_allow_is_scrolled_to_its_end(page):
+    n = 400_000  # 11.2 million pixels
+    codes = np.zeros(n, "<i4")
+    codes[0] = 1
+    parents = np.zeros(n, "<i4")
+    parents[0] = -1
+    ones = np.ones(n, "<f8")
+    tree = {
+        "version": 1,
+        "labels": ["row", "Model"],
+        "label_of": codes.tobytes(),
+        "parents": parents.tobytes(),
+        "kinds": ["Linear"],
+        "kind_of": np.zeros(n, "<i4").tobytes(),
+        "details": [""],
+        "detail_of": np.zeros(n, "<i4").tobytes(),
+        "counts": ones.tobytes(),
+        "bytes": ones.tobytes(),
+        "flags": bytes(n),
+        "aliases": {},
+    }
+    mount(page, tree, state=bytes(n))
+    assert page.locator(".fz-body").bounding_box()["height"] == 8_000_000
+    row(page, "").focus()
+    seen = """(row) => {
+      const box = row.closest(".fz-tree").getBoundingClientRect();
+      const own = row.getBoundingClientRect();
+      return own.top >= box.top && own.bottom <= box.bottom + 1;
+    }"""
+    page.keyboard.press("End")
+    for _ in range(3):
+        last = page.locator(".fz-row:focus")
+        assert last.evaluate(seen)
+        page.keyboard.press("PageUp")
+    assert int(last.get_attribute("aria-rowindex")) in range(n - 60, n)
+    page.evaluate("() => { document.querySelector('.fz-tree').scrollTop = 4_000_000; }")
+    page.wait_for_function(
+        """() => [...document.querySelectorAll(".fz-row")].some((row) =>
+          Math.abs(Number(row.getAttribute("aria-rowindex")) - 200_000) < 30)"""
     )
 
 

@@ -1,5 +1,6 @@
 """Commands while a trainer runs: they wait for the step in hand, none is lost, undo knows them."""
 
+import gc
 import threading
 import time
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from freezeviz import nn, optim
-from freezeviz.errors import SelectorError
+from freezeviz.errors import FreezevizWarning, LockedError, RunError, SelectorError
 from freezeviz.explorer import explore
 from freezeviz.train import FreezeChanged, StepDone, Trainer
 
@@ -264,3 +265,126 @@ def test_commands_from_several_threads_are_all_carried_out(running):
         row.path for row in controller.rows() if row.state == "frozen"
     }
     assert frozen == trainer.adapter.frozen()
+
+
+def freezes(trainer):
+    return [event for event in trainer.events if isinstance(event, FreezeChanged)]
+
+
+def test_a_preset_takes_effect_between_the_same_two_steps_and_is_one_undo(running):
+    trainer, gate = running
+    controller = explore(trainer).controller
+    controller.freeze("layers.3")
+    controller.apply_preset("head_only")
+    assert controller.pending
+    gate._open.set()
+    wait_for(lambda: not controller.pending)
+    thaw, freeze = freezes(trainer)[1:]
+    assert (thaw.frozen, freeze.frozen) == (False, True)
+    assert thaw.step == freeze.step
+    assert controller.undoable == "only the head trains"
+    assert state(controller, "layers.1") == "frozen"
+    assert state(controller, "layers.3") == "trainable"
+    controller.undo()
+    wait_for(lambda: not controller.pending and state(controller, "layers.1") == "trainable")
+    assert state(controller, "layers.3") == "frozen"
+    assert controller.undoable == "freeze layers.3"
+    controller.redo()
+    wait_for(lambda: not controller.pending and controller.undoable == "only the head trains")
+    wait_for(lambda: state(controller, "layers.1") == "frozen")
+    assert state(controller, "layers.3") == "trainable"
+
+
+def test_release_while_running_is_one_undo_and_thaws_nothing_for_a_step(running):
+    trainer, gate = running
+    controller = explore(trainer).controller
+    seen = []
+    trainer.subscribe(
+        lambda event: seen.append(trainer.adapter.frozen()) if isinstance(event, StepDone) else None
+    )
+    controller.hold("layers.1")
+    gate._open.set()
+    wait_for(lambda: trainer.adapter.held() == {"layers.1"})
+    wait_for(lambda: len(seen) > 2)
+    controller.release("layers.1")
+    wait_for(lambda: trainer.adapter.held() == frozenset() and not controller.pending)
+    wait_for(lambda: controller.undoable == "release layers.1")
+    n = len(seen)
+    wait_for(lambda: len(seen) > n + 2)
+    assert all("layers.1.weight" in frozen for frozen in seen[1:])
+    controller.undo()
+    wait_for(lambda: trainer.adapter.held() == {"layers.1"} and not controller.pending)
+    assert controller.undoable == "freeze layers.1"
+
+
+def test_what_is_locked_is_spared_while_running_and_the_event_says_so(running):
+    trainer, gate = running
+    controller = explore(trainer).controller
+    controller.lock("layers.3")
+    with pytest.warns(FreezevizWarning, match=r"'layers\.3': locked"):
+        controller.toggle("")
+    gate._open.set()
+    wait_for(lambda: not controller.pending)
+    assert trainer.adapter.frozen() == {"layers.1.weight", "layers.1.bias"}
+    assert freezes(trainer)[0].label == "freeze everything (1 locked left as it is)"
+    with pytest.raises(LockedError):
+        controller.toggle("layers.3.bias")
+
+
+def test_a_module_with_a_tied_parameter_is_not_pending_for_ever(running):
+    trainer, gate = running
+    gate._open.set()
+    trainer.stop()
+    trainer.wait(20)
+    trainer.model.layers[1].extra = trainer.model.layers[3].bias
+    trainer.start(epochs=1000)
+    controller = explore(trainer).controller
+    controller.toggle("layers.3")
+    wait_for(lambda: not controller.pending)
+    wait_for(lambda: state(controller, "layers.3") == "frozen")
+    assert "layers.1.extra" in trainer.adapter.frozen()
+
+
+def test_undo_waits_for_fifty_clicks_on_several_rows(running):
+    trainer, gate = running
+    controller = explore(trainer).controller
+    for _ in range(50):
+        controller.toggle_many(["layers.1", "layers.3.bias"])
+    controller.undo()
+    gate._open.set()
+    wait_for(lambda: not controller.pending and controller.redoable == "unfreeze 2 rows")
+    wait_for(lambda: state(controller, "layers.1") == "frozen")
+
+
+def test_a_run_is_attached_to_a_model_that_was_explored_before():
+    trainer, _ = make()
+    controller = explore(trainer.model).controller
+    controller.freeze("layers.3")
+    controller.attach(trainer)
+    controller.attach(trainer)
+    assert controller.run is trainer
+    controller.freeze("layers.1")
+    assert [event.origin for event in freezes(trainer)] == ["click"]
+    controller.undo()
+    controller.undo()
+    assert trainer.adapter.frozen() == frozenset()
+    assert len(freezes(trainer)) == 3
+
+
+def test_another_run_is_refused_while_one_is_under_way(running):
+    trainer, _ = running
+    controller = explore(trainer).controller
+    other, _ = make()
+    with pytest.raises(RunError, match="under way"):
+        controller.attach(other)
+    assert controller.run is trainer
+
+
+def test_a_controller_that_nobody_has_any_more_hears_no_more_events():
+    trainer, _ = make()
+    controller = explore(trainer.model).controller
+    controller.attach(trainer)
+    n = len(trainer._loop.observers._all)
+    del controller
+    gc.collect()
+    assert len(trainer._loop.observers._all) < n

@@ -66,7 +66,7 @@ def test_filters_pass_rows_that_have_all_that_is_asked_for():
 
 
 def test_an_unknown_state_is_an_error_that_names_the_known_ones():
-    with pytest.raises(ValueError, match="'trainable', 'frozen', .*'locked', got 'icy'"):
+    with pytest.raises(ValueError, match=r"'trainable', 'frozen', .*'locked', got 'icy'"):
         controller_of().filter(state="icy")
 
 

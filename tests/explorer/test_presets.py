@@ -1,11 +1,13 @@
 """Presets: what trains, what is frozen, and that each is one action."""
 
+import numpy as np
 import pytest
 
 import freezeviz as fv
-from freezeviz import nn
+from freezeviz import nn, optim
 from freezeviz.errors import SelectorError
 from freezeviz.explorer import explore
+from freezeviz.train import Trainer
 
 
 class Net(nn.Module):
@@ -110,33 +112,35 @@ def test_the_place_is_the_selected_row_by_default():
         controller.apply_preset("up_to")
 
 
-class Measured:
-    """Stands for a run that has measured the order of execution."""
+class Backwards(nn.Module):
+    """Defined in another order than it is called."""
 
-    def __init__(self, order):
-        self.order = order
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(2, 2)
+        self.first = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        self.never = nn.Linear(2, 2)
+
+    def __call__(self, x):
+        return self.last(self.first(x))
 
 
 def test_the_order_of_execution_goes_before_that_of_definition():
-    class Backwards(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.last = nn.Linear(2, 2)
-            self.first = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-            self.never = nn.Linear(2, 2)
-
-        def __call__(self, x):
-            return self.last(self.first(x))
-
-    run = explore(Backwards()).own_run()
-    run.measures = Measured(("", "first", "first.layers.0", "first.layers.1", "last"))
-    controller = explore(run.model).controller
-    controller.attach(run)
+    x = np.zeros((8, 2), np.float32)
+    trainer = Trainer(Backwards(), optim.SGD(0.1), data=(x, np.zeros(8, np.int64)), batch_size=4)
+    controller = explore(trainer).controller
+    controller.apply_preset("up_to", at="first.layers.0")
+    assert "last.weight" in controller.adapter.frozen()
+    controller.undo()
+    stop = trainer.watch_measures()
+    trainer.fit(1, progress=False)
+    stop()
     controller.apply_preset("up_to", at="first.layers.0")
     assert controller.adapter.frozen() == {"first.layers.0.weight", "first.layers.0.bias"}
     controller.undo()
     controller.apply_preset("after", at="first")
-    assert controller.adapter.frozen() == {"last.weight", "last.bias"}
+    assert {"last.weight", "last.bias"} <= controller.adapter.frozen()
+    assert "first.layers.1.weight" not in controller.adapter.frozen()
 
 
 @pytest.mark.parametrize(

@@ -109,9 +109,12 @@ def test_leaving_the_loop_ends_the_run_at_once(explorer):
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
 def test_an_exception_in_the_body_ends_the_run_and_comes_out(explorer, error):
-    with pytest.raises(error):
+    def loop():
         for _ in fv.steps(BATCHES, explorer):
             raise error
+
+    with pytest.raises(error):
+        loop()
     assert explorer.run_view.status == "stopped"
     explorer.controller.toggle("layers.0")
     assert explorer.controller.pending == ()
@@ -151,10 +154,12 @@ def test_batches_may_be_anything(explorer):
 
 
 def test_two_loops_of_one_explorer_at_a_time_are_refused_in_words(explorer):
-    with pytest.raises(RunError, match=r"another loop over steps\(\).*close\(\)"):
+    def nested():
         for _ in fv.steps(BATCHES, explorer):
-            for _ in fv.steps(BATCHES, explorer):
-                pass
+            list(fv.steps(BATCHES, explorer))
+
+    with pytest.raises(RunError, match=r"another loop over steps\(\).*close\(\)"):
+        nested()
     assert explorer.run_view.status == "stopped"
     assert len(list(fv.steps(BATCHES, explorer))) == 3
 
@@ -338,10 +343,12 @@ def test_names_that_are_anything_but_identifiers_are_fine(explorer):
 
 
 def test_a_loss_that_is_not_finite_is_told_once(explorer):
-    losses = [1.0, float("nan"), float("inf"), 1.0, float("nan")]
-    with pytest.warns(NonFiniteLossWarning, match="at step 2") as caught:
-        for _, loss in fv.steps(losses, explorer):
+    def loop():
+        for _, loss in fv.steps([1.0, float("nan"), float("inf"), 1.0, float("nan")], explorer):
             explorer.log(loss=loss)
+
+    with pytest.warns(NonFiniteLossWarning, match="at step 2") as caught:
+        loop()
     assert len(caught) == 1
     assert kinds(explorer).count("NonFiniteLoss") == 2
 
@@ -647,3 +654,19 @@ def test_without_a_door_a_loop_cannot_pause_itself(explorer):
     for _ in fv.steps(BATCHES, explorer):
         with pytest.raises(RunError, match=r"explorer\.run\(function\)"):
             explorer.run_view.pause()
+
+
+# ---- who hears of a run ------------------------------------------------------------------------
+
+
+def test_whoever_waits_for_a_run_is_called_once_when_there_is_one(explorer):
+    runs, others = [], []
+    assert explorer.run_view is None
+    explorer.when_run(runs.append)
+    explorer.when_run(others.append)()  # waits no more
+    explorer.log(loss=1.0)
+    explorer.log(loss=0.5)
+    explorer.when_run(runs.append)
+    assert runs == [explorer.run_view] * 2
+    assert others == []
+    assert explorer.controller.run is explorer.run_view

@@ -93,7 +93,7 @@ class Costly:
     """An adapter whose probes take a while."""
 
     def __init__(self, adapter, seconds):
-        self.adapter, self.seconds = adapter, seconds
+        self.adapter, self.seconds, self.spent = adapter, seconds, []
 
     def __getattr__(self, name):
         return getattr(self.adapter, name)
@@ -103,7 +103,9 @@ class Costly:
 
     @contextmanager
     def _probe(self):
+        began = time.perf_counter()
         time.sleep(self.seconds)
+        self.spent.append(time.perf_counter() - began)
         with self.adapter.probe() as probe:
             yield probe
 
@@ -112,17 +114,18 @@ def test_measuring_takes_its_share_of_time_and_no_more(monkeypatch):
     monkeypatch.setattr(_meter, "SHORTEST", 0.0)
     monkeypatch.setattr(_meter, "SHARE", 0.05)
     trainer = make_trainer()
-    trainer._loop.meter._adapter = Costly(trainer.adapter, 0.005)
+    trainer._loop.meter._adapter = costly = Costly(trainer.adapter, 0.005)
     found, stop = watched(trainer)
-    trainer.start(1_000_000)
     began = time.perf_counter()
-    time.sleep(1.0)
+    trainer.start(1_000_000)
+    eventually(lambda: len(found) >= 8)
     trainer.stop()
     trainer.wait()
     took = time.perf_counter() - began
     stop()
-    # 5 % of a second is ten probes; the first is paid for afterwards.
-    assert 3 <= len(found) <= 2 + 0.05 * took / 0.005
+    # What is measured first is paid for afterwards, and so is the last.
+    assert sum(costly.spent[1:-1]) < 0.05 * took
+    assert len(found) == len(costly.spent) < trainer.step / 4
 
 
 def test_the_orders_of_a_paused_run_are_measured_when_it_goes_on(no_step):

@@ -70,7 +70,9 @@ def test_a_metric_that_comes_later_is_a_gap_before():
     assert early.tolist() == [1.0]
     steps = history.steps
     assert list(steps)[-4:] == ["m2", "m0", "m1", "late"]
-    assert np.flatnonzero(np.isfinite(steps["m2"])).tolist() == [i for i in range(199) if i % 3 == 1]
+    assert np.flatnonzero(np.isfinite(steps["m2"])).tolist() == [
+        i for i in range(199) if i % 3 == 1
+    ]
     assert steps["m0"][-1] == -1.0
     assert np.isnan(steps["late"][:-1]).all()
     assert (steps["late"][-1], steps["loss"][-1]) == (7.0, 0.5)

@@ -46,8 +46,8 @@ class Kernel:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
 
-    def start(self, code, **options):
-        return self.client.execute(code, **options)
+    def start(self, code):
+        return self.client.execute(code, stop_on_error=False)
 
     def finish(self, request):
         """Wait for a cell; return what it printed."""
@@ -185,6 +185,23 @@ def test_a_click_after_the_last_step_takes_effect_when_the_cell_ends(kernel):
     kernel.click("layers.0")
     kernel.finish(request)
     assert kernel.value("frozen()") == ["layers.0.bias", "layers.0.weight"]
+
+
+@pytest.mark.parametrize(("failing", "status"), [(False, "stopped"), (True, "failed")])
+def test_a_cell_that_ends_early_ends_its_loop_even_if_that_is_kept(kernel, failing, status):
+    loop = LOOP.replace("in fv.steps(range(100_000), explorer)", "in loop")
+    if failing:
+        loop = loop.replace("    n += 1", "    n += 1\n    assert n < 9, 'bad batch'")
+    request = kernel.start("loop = fv.steps(range(100_000), explorer)" + loop)
+    kernel.wait_for(request, "READY")
+    if not failing:
+        kernel.manager.interrupt_kernel()
+    with pytest.raises(RuntimeError, match="bad batch" if failing else "KeyboardInterrupt"):
+        kernel.finish(request)
+    assert kernel.value("explorer.run_view.status") == status
+    kernel.click("layers.0")
+    assert kernel.value("frozen()") == ["layers.0.bias", "layers.0.weight"]
+    assert kernel.value("explorer.controller.pending") == []
 
 
 def test_a_loop_in_an_async_cell_hears_them(kernel):

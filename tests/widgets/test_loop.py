@@ -64,3 +64,36 @@ def test_without_a_loop_or_with_a_closed_one_the_answer_is_no():
         main = MainLoop(loop, threading.get_ident())
         assert not main.later(0.0, lambda: None)
         assert not in_thread(lambda main=main: main.soon(lambda: None))
+
+
+def test_a_thread_that_keeps_the_loop_busy_may_catch_up_and_nothing_is_called_twice():
+    loop = asyncio.new_event_loop()
+    main = MainLoop(loop, threading.get_ident())
+    calls = []
+
+    def ask():
+        main.soon(lambda: calls.append("soon"))
+        main.later(0.0, lambda: calls.append("now"))
+        main.later(60.0, lambda: calls.append("late"))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    main.catch_up()
+    assert calls == ["soon", "now"]
+    loop.call_later(0.05, loop.stop)
+    loop.run_forever()
+    main.catch_up()
+    assert calls == ["soon", "now"]
+    loop.close()
+
+
+def test_catching_up_survives_what_fails(caplog):
+    loop = asyncio.new_event_loop()
+    main = MainLoop(loop, threading.get_ident())
+    thread = threading.Thread(target=lambda: main.soon(lambda: 1 / 0))
+    thread.start()
+    thread.join()
+    main.catch_up()
+    assert "ZeroDivisionError" in caplog.text
+    loop.close()

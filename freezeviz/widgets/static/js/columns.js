@@ -8,7 +8,7 @@ import { MEASURES, ROLE_EXPECTED, ROLES } from "./wire.js";
 /** In the order in which they stand; the name comes first and is always there, so is the state.
  * @type {Column[]} */
 export const COLUMNS = [
-  { key: "type", title: "Type", says: "Type and sizes", width: 96 },
+  { key: "type", title: "Type", says: "Type and sizes", width: 108 },
   { key: "shape", title: "Shape", says: "Shape, in a column of its own", width: 96 },
   { key: "count", title: "Params", says: "Parameters", width: 72, number: true },
   { key: "bytes", title: "Bytes", says: "Bytes of the parameters", width: 78, number: true },

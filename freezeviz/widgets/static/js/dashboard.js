@@ -54,6 +54,7 @@ export class Dashboard {
       })
     );
     const label = make("label", "fz-field");
+    this.epochsLabel = label;
     label.append(this.epochs, make("span", "", "epochs"));
     this.pause = button("pause", "Pause", "Stand still after the step in hand");
     this.stop = button("stop", "Stop", "End the run after the step in hand");
@@ -105,13 +106,19 @@ export class Dashboard {
     this.epochs.disabled = !usable || !enabled.start;
     this.pause.disabled = !usable || !enabled.pause;
     this.stop.disabled = !usable || !enabled.stop;
+    // A loop of the user's own is started by their code.
+    this.start.hidden = this.epochsLabel.hidden = run.can_start === false;
+    this.pause.hidden = run.can_pause === false;
+    this.stop.hidden = run.can_stop === false;
     const paused = run.status === "paused";
     setText(this.pause, paused ? "Resume" : "Pause");
     setAttribute(this.pause, "data-action", paused ? "resume" : "pause");
     setAttribute(this.status, "data-status", run.status);
     setText(/** @type {Element} */ (this.status.lastElementChild), run.status);
     this.bar.max = Math.max(1, run.planned);
-    this.bar.value = Math.min(run.step, this.bar.max);
+    // Nobody may know how many steps there will be: then the bar only tells that something moves.
+    if (!run.planned && run.status === "running") this.bar.removeAttribute("value");
+    else this.bar.value = run.planned ? Math.min(run.step, run.planned) : 0;
     const text = progressText(run);
     setText(this.line, text);
     setAttribute(this.bar, "aria-valuetext", text);

@@ -59,10 +59,10 @@ export function isFiltering(filter) {
   return Boolean(filter.state || filter.kind || filter.statistics || filter.found);
 }
 
-/** Whether a row's byte has a state. @param {number} byte @param {string} state */
-function hasState(byte, state) {
+/** Whether a row has a state. @param {number} byte @param {boolean} locked here or above @param {string} state */
+function hasState(byte, locked, state) {
   if (state === "held") return (byte & BIT_HELD) !== 0;
-  if (state === "locked") return (byte & BIT_LOCKED) !== 0;
+  if (state === "locked") return locked;
   if (state === "pending") return (byte & BIT_PENDING) !== 0;
   return STATES[byte & 3] === state;
 }
@@ -76,8 +76,10 @@ export function filterRows(tree, state, filter, found) {
   const keep = new Uint8Array(tree.n);
   const open = new Uint8Array(tree.n);
   let count = 0;
+  let lockedUntil = 0;
   for (let i = 0; i < tree.n; i++) {
-    if (filter.state && !hasState(state[i], filter.state)) continue;
+    if (state[i] & BIT_LOCKED) lockedUntil = Math.max(lockedUntil, tree.end[i]);
+    if (filter.state && !hasState(state[i], i < lockedUntil, filter.state)) continue;
     if (filter.kind && tree.kindOf[i] !== kind) continue;
     if (filter.statistics && !(tree.flags[i] & FLAG_BUFFERS)) continue;
     if (filter.found && !inFound[i]) continue;

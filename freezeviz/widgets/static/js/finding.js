@@ -22,6 +22,7 @@ export class Finding {
     /** @type {string[] | null} */ this.hay = null;
     /** @type {Int32Array} */ this.found = new Int32Array(0);
     this.search = new SearchBox((now) => this.searched(now));
+    this.search.input.addEventListener("focus", () => setTimeout(() => this.prepared()));
     this.filter = new FilterBar(() => this.filtered());
     this.selector = new SelectorBox({
       preview: (text, what) => this.preview(text, what),
@@ -61,12 +62,17 @@ export class Finding {
 
   // ---- search
 
+  /** What is searched in; made when somebody is about to search. */
+  prepared() {
+    this.hay ??= haystack(this.grid.tree, this.grid.paths());
+    return this.hay;
+  }
+
   /** @param {boolean} go to the first found row from the focus on */
   searched(go) {
     const { grid } = this;
     const text = this.search.text;
-    if (text) this.hay ??= haystack(grid.tree, grid.paths());
-    this.found = text ? searchRows(this.hay ?? [], text) : new Int32Array(0);
+    this.found = text ? searchRows(this.prepared(), text) : new Int32Array(0);
     this.show(nextFound(this.found, go ? grid.focus : grid.current, 1, true), go);
     if (this.filter.filter.found) this.filtered();
     if (go && text) this.say(`${counted(this.found.length, "row")} found`);

@@ -107,14 +107,13 @@ export class TreeGrid extends RowList {
   reveal(i) {
     const place = this.places[i];
     if (place === undefined || place < 0) return;
-    const height = this.element.clientHeight;
-    const room = height - this.head.offsetHeight;
-    const offset = listOffset(this.element.scrollTop, height, this.rows.length);
+    const { room } = this;
+    const offset = listOffset(this.element.scrollTop, room, this.rows.length);
     const top = place * ROW_HEIGHT;
     let wanted = offset;
     if (top < offset) wanted = top;
     else if (top + ROW_HEIGHT > offset + room) wanted = top + ROW_HEIGHT - room;
-    if (wanted !== offset) this.element.scrollTop = scrollTopOf(wanted, height, this.rows.length);
+    if (wanted !== offset) this.element.scrollTop = scrollTopOf(wanted, room, this.rows.length);
     this.draw();
   }
 

@@ -316,13 +316,18 @@ export class RowList {
     this.draw();
   }
 
+  /** Height in which rows are seen. */
+  get room() {
+    return Math.max(0, this.element.clientHeight - this.head.offsetHeight);
+  }
+
   /** Only rows in sight are in the document, and the focused one: removing it would lose the focus. */
   draw() {
     // Not attached yet: enough rows for the greatest height that the style sheet allows.
-    const height = this.element.clientHeight || 560;
-    const offset = listOffset(this.element.scrollTop, height, this.rows.length);
+    const room = this.room || 560;
+    const offset = listOffset(this.element.scrollTop, room, this.rows.length);
     const shift = this.element.scrollTop - offset; // 0 but for very long lists
-    const [first, last] = windowOf(offset, height, this.rows.length);
+    const [first, last] = windowOf(offset, room, this.rows.length);
     /** @type {Map<number, number>} */ const wanted = new Map();
     const focusAt = this.places[this.focus] ?? -1;
     if (focusAt >= 0 && focusAt < first) wanted.set(this.focus, focusAt);

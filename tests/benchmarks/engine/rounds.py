@@ -1,0 +1,216 @@
+"""Starts a worker for each engine, checks that they compute the same, and lets them take turns."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.benchmarks.engine.engines import BASE
+from tests.benchmarks.engine.quiet import DISTURBED, Others, wait_for_quiet
+
+ROOT = Path(__file__).parents[3]
+TOLERANCE = 5e-5  # of a loss after up to five steps of float32, relative
+BLOCK = 0.15  # seconds of steps in a turn
+TRIES = 3  # of a turn that others disturbed
+LIBRARIES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+Cell = dict[str, dict[str, Any]]  # what was measured, by engine
+
+
+class WorkerError(Exception):
+    """A worker ended without an answer; says what it wrote last."""
+
+
+class Worker:
+    """A process with one engine, and what it says."""
+
+    def __init__(self, python: str, threads: int, *arguments: str):
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self._process = subprocess.Popen(
+            [python, "-m", "tests.benchmarks.engine.worker", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=ROOT,
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "FREEZEVIZ_DEVICE": "cpu"}
+            | dict.fromkeys(LIBRARIES, str(threads)),
+        )
+        self.pid = self._process.pid
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for a line of the worker; raise WorkerError if it ends instead."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._errors.seek(0)
+            last = self._errors.read().strip().splitlines()[-1:] or ["(no message)"]
+            raise WorkerError(f"ended with {self._process.returncode}: {last[0]}")
+        return json.loads(line)
+
+    def step_for(self, seconds: float) -> dict[str, Any]:
+        """Let it step for some seconds; return its answer."""
+        assert self._process.stdin is not None
+        try:
+            print(seconds, file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            pass  # answer() says why
+        return self.answer()
+
+    def end(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+
+@contextmanager
+def _worker(python: str, threads: int, *arguments: str) -> Iterator[Worker]:
+    worker = Worker(python, threads, *arguments)
+    try:
+        yield worker
+    finally:
+        worker.end()
+
+
+def installed(engine: str, pythons: Mapping[str, str]) -> tuple[str | None, str]:
+    """Return the version of an engine, or None and why it cannot be used."""
+    with _worker(pythons.get(engine, sys.executable), 1, engine) as worker:
+        try:
+            return worker.answer()["version"], ""
+        except WorkerError as error:
+            return None, str(error)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure: with which engines, how long, on how many threads."""
+
+    engines: tuple[str, ...]
+    rounds: int
+    threads: int
+    pythons: Mapping[str, str]
+
+
+def measure(work: str, mode: str, plan: Plan) -> tuple[Cell, list[str]]:
+    """Return what was measured of each engine in one cell, and what is to be said about it.
+
+    An engine that fails, or that does not pass the gate, is not timed and not in the cell.
+    """
+    found: Cell = {}
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        problems: list[str] = []
+        for engine in plan.engines:
+            # One after the other: what is prepared alone has its memory measured alone, and
+            # compilers don't share the cores with a first step that is timed.
+            worker = stack.enter_context(
+                _worker(
+                    plan.pythons.get(engine, sys.executable),
+                    plan.threads,
+                    *(engine, work, mode, str(plan.threads)),
+                )
+            )
+            try:
+                found[engine] = worker.answer()
+            except WorkerError as error:
+                problems.append(f"{engine}: {error}")
+                continue
+            workers[engine] = worker
+        for engine, problem in gate_problems(found).items():
+            problems.append(f"{engine}: {problem}")
+            del workers[engine], found[engine]
+        for engine, entry in _turns(workers, plan.rounds).items():
+            found[engine] |= entry
+    for entry in found.values():
+        for name in ("losses", "moved", "stuck"):
+            del entry[name]
+    return with_ratios(found), problems
+
+
+def gate_problems(found: Cell) -> dict[str, str]:
+    """Return what is wrong with the first steps of engines, by engine.
+
+    Losses are compared with those of `BASE`, or of the first engine if that is not there.
+    """
+    problems: dict[str, str] = {}
+    reference = found.get(BASE) or next(iter(found.values()), None)
+    for engine, entry in found.items():
+        assert reference is not None
+        pairs = zip(entry["losses"], reference["losses"], strict=True)
+        # Written so that NaN is a problem.
+        far = [not abs(mine - other) <= TOLERANCE * abs(other) for mine, other in pairs]
+        if any(far):
+            problems[engine] = (
+                f"losses of the first steps are {entry['losses']}, expected "
+                f"{reference['losses']} within {TOLERANCE:g} of each"
+            )
+        elif entry["moved"]:
+            problems[engine] = f"moved, though frozen: {', '.join(entry['moved'])}"
+        elif entry["stuck"]:
+            problems[engine] = f"did not move, though trained: {', '.join(entry['stuck'])}"
+    return problems
+
+
+def _turns(workers: Mapping[str, Worker], rounds: int) -> Cell:
+    """Let the workers step in turn, in one order and back; return their times."""
+    turns: dict[str, list[dict[str, float]]] = {engine: [] for engine in workers}
+    disturbed = dict.fromkeys(workers, 0)
+    order = list(workers)
+    for _ in range(rounds):
+        for engine in order:
+            for _ in range(TRIES):
+                # Threads of the one before may spin for a moment, and others may finish.
+                time.sleep(0.05)
+                wait_for_quiet(2.0)
+                others = Others(workers[engine].pid)
+                turn = workers[engine].step_for(BLOCK)
+                if others.busy() <= DISTURBED:
+                    break
+            else:
+                disturbed[engine] += 1
+            turns[engine].append(turn)
+        order.reverse()
+    return {
+        engine: {
+            "least_ms": 1e3 * min(turn["least"] for turn in mine),
+            "median_ms": 1e3 * median(turn["median"] for turn in mine),
+            "rounds_ms": [1e3 * turn["median"] for turn in mine],
+            "disturbed": disturbed[engine],
+        }
+        for engine, mine in turns.items()
+    }
+
+
+def with_ratios(cell: Cell) -> Cell:
+    """Return a cell with the ratios to `BASE`, if that is in it.
+
+    ``ratio`` is that of the shortest steps, which a busy machine changes least, and
+    ``ratio_median`` the median over the rounds of the ratios within a round.
+    """
+    base = cell.get(BASE)
+    new: Cell = {}
+    for engine, entry in cell.items():
+        new[engine] = dict(entry)
+        rounds = new[engine].pop("rounds_ms")
+        if base is not None:
+            pairs = zip(rounds, base["rounds_ms"], strict=True)
+            new[engine]["ratio"] = entry["least_ms"] / base["least_ms"]
+            new[engine]["ratio_median"] = median(mine / other for mine, other in pairs)
+    return new
