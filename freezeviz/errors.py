@@ -24,8 +24,12 @@
     └── ObserverWarning           an observer of a run that raised
 """
 
+import logging
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_log = logging.getLogger("freezeviz")
 
 
 class FreezevizError(Exception):
@@ -106,6 +110,22 @@ class NonFiniteLossWarning(FreezevizWarning):
 
 class ObserverWarning(FreezevizWarning):
     """An observer of a run that raised and was dropped."""
+
+
+def warn_or_log(message: str, category: type[Warning], cause: BaseException | None = None) -> None:
+    """Give a warning that ends nothing: it is logged where warnings are errors.
+
+    Parameters
+    ----------
+    message : str
+    category : type of warning
+    cause : BaseException, optional
+        For the log.
+    """
+    try:
+        warnings.warn(message, category, stacklevel=3)
+    except category:
+        _log.warning(message, exc_info=cause)
 
 
 def closest(name: str, known: Iterable[str], n: int = 3) -> str:

@@ -1,7 +1,7 @@
 """The contract with other people's notebooks: the blocks of the API page, one namespace, in order.
 
 Left out are the lines of what comes later (fork, compare, replay, saved runs, forecast, doctor,
-policies and schedules, frameworks other than the native one) and nothing else. The block of the
+schedules, frameworks other than the native one and PyTorch) and nothing else. The block of the
 explicit face is in tests/explicit.
 """
 
@@ -81,6 +81,8 @@ explorer                           # the widget in a notebook; a static tree whe
 c = explorer.controller            # headless
 rows = c.rows(); c.toggle("layers.0"); c.freeze("layers.2"); c.unfreeze("layers.2")
 c.undo(); c.redo(); found = c.search("layers.0")
+c.freeze("**.bias")
+source = c.code(); policy = c.policy()     # Python source, Policy
 print(fv.summary(model))           # text; HTML in a notebook
 """
 
@@ -88,6 +90,10 @@ TRUST = """
 fv.freeze(model, "layers.0")
 receipt = fv.receipt(model)        # of what is frozen and held now
 report = receipt.verify()          # report.ok, report.moved: paths, how far, first step seen
+"""
+
+POLICIES = """
+fv.Policy.load("policy.json").apply(model)
 """
 
 ARRAYS = """
@@ -99,14 +105,21 @@ fv.to_numpy(array); model.to("cpu")
 
 
 @pytest.fixture(scope="module")
-def page():
+def page(tmp_path_factory):
     """Run the blocks once, in order, in one namespace."""
+    place = tmp_path_factory.mktemp("page")
+    (place / "policy.json").write_text(
+        '{"format": "freezeviz-policy", "version": 1,'
+        ' "steps": [{"action": "unfreeze", "select": ""}, {"action": "freeze", "select": "**.bias"}]}'
+    )
     namespace = {"__name__": "api_page"}
     # The page chooses a device; the next test file has its own.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "_state", backend._state)
-        for block in (MODELS, LAYERS, SELECTING, TRAINING, EXPLORING, TRUST, ARRAYS):
+        patch.chdir(place)
+        for block in (MODELS, LAYERS, SELECTING, TRAINING, EXPLORING, TRUST, POLICIES, ARRAYS):
             exec(compile(block, "API.md", "exec"), namespace)
+    namespace["policy_path"] = place / "policy.json"
     return namespace
 
 
@@ -156,6 +169,26 @@ def test_the_controller_works_without_a_browser(page):
     assert repr(page["explorer"])
 
 
+def test_code_and_policy_bring_another_model_to_the_same_state(page):
+    nn, state = page["nn"], fv.adapters.adapt(page["trainer"].model).frozen
+    biases = {f"layers.{i}.bias" for i in (0, 2, 4)}
+    for bring in (lambda m: exec(page["source"], {"model": m}), page["policy"].apply):
+        model = nn.Sequential(*(nn.Linear(2, 2) if i % 2 == 0 else nn.ReLU() for i in range(5)))
+        bring(model)
+        assert biases <= fv.adapters.adapt(model).frozen()
+    assert state() == biases  # by the policy from the file
+
+
+def test_the_explorer_takes_a_model_of_pytorch(page):
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    c = fv.explore(model).controller
+    c.toggle("0")
+    assert [row.state for row in c.rows() if row.path == "0"] == ["frozen"]
+    fv.Policy.load(page["policy_path"]).apply(model)
+    assert {n for n, p in model.named_parameters() if not p.requires_grad} == {"0.bias", "2.bias"}
+
+
 def test_the_receipt_holds(page):
     assert page["report"].ok
     assert not page["report"].moved
@@ -167,8 +200,8 @@ def test_arrays_are_somewhere(page):
 
 def test_the_public_names_are_there():
     names = (
-        "KeyPath Trainer data device explore freeze nn optim receipt seed select stop_gradient "
-        "summary to_numpy tree_flatten tree_map tree_unflatten unfreeze use"
+        "KeyPath Policy Trainer data device explore freeze nn optim receipt seed select steps "
+        "stop_gradient summary to_numpy tree_flatten tree_map tree_unflatten unfreeze use"
     )
     for name in names.split(" "):
         assert hasattr(fv, name), name

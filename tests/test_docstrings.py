@@ -11,14 +11,21 @@ import inspect
 import pkgutil
 import re
 import textwrap
+import warnings
 from typing import get_overloads
 
+import numpy as np
 import pytest
 
 import freezeviz as fv
+from freezeviz import nn, optim
+from freezeviz.freezing import PolicyStep
 
 ROOMS = ["nn", "nn.losses", "nn.init", "optim", "explicit"]
-OTHERS = ["select", "freeze", "unfreeze", "tree_flatten", "tree_map", "tree_unflatten"]
+OTHERS = [
+    "Policy", "explore", "freeze", "receipt", "select", "steps", "summary",
+    "tree_flatten", "tree_map", "tree_unflatten", "unfreeze"
+]  # fmt: skip
 # Sections in numpydoc's order.
 SECTIONS = [
     "Parameters", "Returns", "Attributes", "Raises", "Warns", "See Also", "Notes", "Examples"
@@ -127,4 +134,56 @@ def doctests():
 @pytest.mark.parametrize("name", list(doctests()))
 def test_examples_give_what_they_say(name):
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(3, 3), nn.Linear(3, 3)]
+        self.head = nn.Linear(3, 2)
+
+    def __call__(self, x):
+        return self.head(self.layers[1](self.layers[0](x)))
+
+
+def what_users_have():
+    """The names that examples take as given."""
+    fv.seed(0)
+    model, trained = Net(), Net()
+    trained.head.freeze()
+    x, y = np.ones((4, 3), np.float32), np.zeros(4, int)
+    return {
+        "fv": fv,
+        "nn": nn,
+        "PolicyStep": PolicyStep,
+        "warnings": warnings,
+        "model": model,
+        "trainer": fv.Trainer(trained, optim.SGD(0.1), data=(x, y), batch_size=2),
+        "explorer": fv.explore(model),
+        "loader": [(x, y)],
+        "train_on": lambda x, y: 0.5,
+        "loss": 0.5,
+        "right": 1,
+        "norm": 0.1,
+        "y": y,
+    }
+
+
+def doctests_of_users():
+    for room in ("explorer", "freezing"):
+        package = importlib.import_module(f"freezeviz.{room}")
+        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            for test in doctest.DocTestFinder().find(importlib.import_module(found.name)):
+                if test.examples:
+                    yield pytest.param(test, id=test.name)
+
+
+@pytest.mark.parametrize("test", list(doctests_of_users()))
+def test_examples_of_exploring_and_freezing_give_what_they_say(test):
+    if any("import torch" in example.source for example in test.examples):
+        pytest.importorskip("torch")
+    test.globs.update(what_users_have())
+    result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
+    assert result.attempted == len(test.examples)
     assert result.failed == 0

@@ -152,6 +152,7 @@ class ModelAdapter(Protocol):
     optimizer has to be given its parameters, ``left_out(optimizer) -> (paths, line)``: those that
     are trainable and that it lacks, and the Python that adds them. ``still()`` is a context manager
     within which this thread changes nothing of the model's structure, so that it is walked once.
+    ``when_all_frozen`` is a sentence on what a training step does then, if that needs a word.
     """
 
     framework: str

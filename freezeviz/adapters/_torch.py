@@ -34,6 +34,10 @@ class TorchAdapter:
     """
 
     framework = "torch"
+    when_all_frozen = (
+        "loss.backward() raises then ('does not require grad'): unfreeze something before the next "
+        "step, or write  if loss.requires_grad: loss.backward()"
+    )
 
     def __init__(self, model: Any) -> None:
         self.model = unwrapped(model)

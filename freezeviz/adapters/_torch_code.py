@@ -29,8 +29,7 @@ NO_INTEGERS = "parameter.is_floating_point()"
 def torch_code(tree: TorchTree, policy: Any) -> str:
     """Return the lines. `policy` has steps as `freezeviz.Policy`'s, of which `term` is parsed."""
     writer = _Writer(tree)
-    lines = [line for step in policy.steps for line in writer.step(step)]
-    lines += writer.holds()
+    lines = [*writer.steps(policy.steps), *writer.holds()]
     if not lines:
         return "# Nothing is frozen: a fresh model is like this.\n"
     imports = [line for line in ("import re", "from torch import nn") if line in writer.imports]
@@ -48,10 +47,17 @@ class _Writer:
 
     # ---- a step ----------------------------------------------------------------------------
 
-    def step(self, step: Any) -> Iterator[str]:
-        freeze = step.action == "freeze"
-        chosen = self.terms.paths(step.term)
-        self._note(chosen, freeze, step.hold)
+    def steps(self, steps: Sequence[Any]) -> Iterator[str]:
+        """Yield what freezes and unfreezes, and note what is held, of which `holds` tells."""
+        chosen = [self.terms.paths(step.term) for step in steps]
+        for i, step in enumerate(steps):
+            freeze = step.action == "freeze"
+            self._note(chosen[i], freeze, step.hold)
+            # A step may be there only for what it holds: another freezes or unfreezes the same.
+            if not chosen[i] <= set().union(*chosen[i + 1 :]):
+                yield from self._step(step, chosen[i], freeze)
+
+    def _step(self, step: Any, chosen: set[str], freeze: bool) -> Iterator[str]:
         lines = self._shortest(step.term, chosen, freeze)
         yield from lines
         yield from (x for x in self._further_tensors(chosen, freeze) if x not in lines)

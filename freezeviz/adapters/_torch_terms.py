@@ -234,10 +234,15 @@ def _glob_tests(pattern: str) -> Iterator[Condition]:
         if head:
             text = f"name.startswith({quote(head)}) and {end}"
             yield Condition(text, lambda n: n.startswith(head) and n.endswith("." + tail))
+            text = f"name.startswith({quote(head)}) and {quote(f'.{tail}.')} in name"
+            yield Condition(text, lambda n: n.startswith(head) and f".{tail}." in n)
         else:
             yield Condition(end, lambda name: name.endswith("." + tail))
             text = f"name.endswith({quote(tail)})"
             yield Condition(text, lambda name: name.endswith(tail))
+            for part in (f".{tail}.", f"{tail}."):  # a module's name
+                text = f"{quote(part)} in name"
+                yield Condition(text, lambda name, part=part: part in name)
     for regex in (glob_regex(pattern), glob_regex(pattern) + r"(\..+)?"):
         full = re.compile(regex).fullmatch
         text = f"re.fullmatch({_raw(regex)}, name)"

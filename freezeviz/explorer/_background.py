@@ -1,5 +1,6 @@
 """What `Explorer.run` gives back."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -7,6 +8,9 @@ from freezeviz.errors import RunError
 from freezeviz.train import BackgroundRun, OwnRun, StopRun
 
 R = TypeVar("R")
+
+# Calling one of these only makes an object, which somebody has to go through or to await.
+_LATE = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
 
 
 class Background(Generic[R]):
@@ -30,8 +34,14 @@ class Background(Generic[R]):
                 "run() takes a function that trains and what to call it with, got "
                 f"{type(function).__name__}"
             )
-        self.result: R | None = None
         self._name = getattr(function, "__qualname__", type(function).__name__)
+        if any(is_late(function) for is_late in _LATE):
+            raise TypeError(
+                f"run() takes a function that trains when it is called; {self._name} is "
+                "async or a generator, and would do nothing. Await it in a cell, or leave out its "
+                "'async' or 'yield'"
+            )
+        self.result: R | None = None
         self._run = run
         self._status = "running"
         run.begin(owner="run", background=True)

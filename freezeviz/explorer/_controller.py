@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from freezeviz.adapters import ModelAdapter
-from freezeviz.errors import FreezevizWarning, LockedError
+from freezeviz.errors import FreezevizWarning, LockedError, SelectorError
 from freezeviz.explorer import _presets as presets
 from freezeviz.explorer._controller_view import ControllerView
 from freezeviz.explorer._dispatcher import Action
@@ -164,7 +164,11 @@ class Controller(ControllerView):
         if not mask.any():
             s = model.structure
             shown = ", ".join(f"{s.paths[row] or 'the model'} ({s.kinds[row]})" for row in rows[:3])
-            self._warn(f"{shown or 'nothing'} has no parameters: nothing to freeze")
+            self._warn(
+                f"{shown} has no parameters: nothing to freeze"
+                if rows
+                else "no row is named, and none is selected: nothing to freeze"
+            )
             return
         locked = self._locks.mask(model)
         if not (mask & ~locked).any():
@@ -256,6 +260,14 @@ class Controller(ControllerView):
         ------
         SelectorError
             If there is no such preset or path, or nothing of what it is about.
+
+        Examples
+        --------
+        >>> controller = fv.explore(model).controller
+        >>> controller.apply_preset("up_to", at="layers.0")
+        >>> controller.undoable
+        'freeze everything up to layers.0'
+        >>> controller.undo()
         """
         self._look_first()
         if at is None and len(self.selected) == 1:
@@ -300,8 +312,10 @@ class Controller(ControllerView):
         ):
             rows = tuple(sorted({index[path] for path in what}))
             mask = model.parameters_of(rows)
-            if mask.any():
-                return model, mask, _row_words(model, rows), rows
+            words = _row_words(model, rows)
+            if not mask.any():
+                raise SelectorError(f"{words}: no parameters there, nothing to freeze or unfreeze")
+            return model, mask, words, rows
         mask = model.picker.pick(what)
         rows = tuple(model.parameter_rows[mask].tolist())
         if isinstance(what, str) and what in index and not is_glob(what):

@@ -101,6 +101,11 @@ class ControllerView:
         ------
         ValueError
             If there is no such state.
+
+        Examples
+        --------
+        >>> fv.explore(model).controller.filter(kind="Linear", state=["trainable", "mixed"])
+        ['layers.0', 'layers.1', 'head']
         """
         model, now = self._tree.look()
         s = model.structure
@@ -139,6 +144,14 @@ class ControllerView:
         ------
         ValueError
             If there is no such action.
+
+        Examples
+        --------
+        >>> found = fv.explore(model).controller.preview("**.bias - head")
+        >>> found.changes
+        ('layers.0.bias', 'layers.1.bias')
+        >>> fv.explore(model).controller.preview("**.bias - ").error is None
+        False
         """
         model, now = self._tree.look()
         return preview(model, now, self._locks.mask(model), what, action)
@@ -152,6 +165,12 @@ class ControllerView:
         ------
         SelectorError
             If the model has no such path.
+
+        Examples
+        --------
+        >>> weight = fv.explore(model).controller.details("head").parameters[0]
+        >>> weight.path, weight.shape, weight.minimum < weight.mean < weight.maximum
+        ('head.weight', (2, 3), True)
         """
         row = self._row(path)
         model, now = self._tree.look()
@@ -171,7 +190,21 @@ class ControllerView:
         return policy_of(*self._tree.look())
 
     def code(self) -> str:
-        """Python that brings a fresh model, under the name ``model``, to the present state."""
+        """Python that brings a fresh model, under the name ``model``, to the present state.
+
+        Of a PyTorch model it is plain PyTorch, and a held part is held without freezeviz: the
+        explorer of that fresh model shows it as frozen, not as held. A `policy` brings both.
+
+        Examples
+        --------
+        >>> controller = fv.explore(model).controller
+        >>> controller.apply_preset("head_only")
+        >>> print(controller.code(), end="")
+        import freezeviz as fv
+        <BLANKLINE>
+        fv.freeze(model, "layers")
+        >>> controller.undo()
+        """
         return code_of(self.adapter, self.policy())
 
     def subscribe(self, callback: Callable[[Change], object]) -> Callable[[], None]:
@@ -215,8 +248,11 @@ class ControllerView:
         return self._rows([path])[0]
 
     def _rows(self, paths: Iterable[str]) -> list[int]:
-        """Rows of paths, in the order of the tree, each once."""
-        paths = list(paths)
+        """Rows of paths, or of one, in the order of the tree, each once."""
+        paths = [paths] if isinstance(paths, str) else list(paths)
+        for path in paths:
+            if not isinstance(path, str):
+                raise TypeError(f"a row is named by its path, a text, got {type(path).__name__}")
         self._look_first()
         if any(path not in self.structure.index for path in paths):
             self.refresh()

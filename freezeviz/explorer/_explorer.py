@@ -11,6 +11,7 @@ from freezeviz.errors import RunError
 from freezeviz.explorer._background import Background
 from freezeviz.explorer._controller import Controller
 from freezeviz.explorer._html import html_tree
+from freezeviz.explorer._idle import watch_idle
 from freezeviz.explorer._optimizers import watch_optimizer
 from freezeviz.explorer._text import shown_rows, text_tree, totals_line
 from freezeviz.train import OwnRun, Run, Trainer
@@ -100,6 +101,7 @@ class Explorer:
             run = self._own_run = OwnRun(self.controller.adapter)
             waiting, self._waiting = self._waiting, ()
         self.controller.attach(run)
+        watch_idle(self.controller)
         for callback in waiting:
             callback(run)
         return run
@@ -154,6 +156,8 @@ class Explorer:
         ------
         RunError
             If a run is under way, or if this explorer shows a `Trainer`.
+        TypeError
+            If it is no function, or one that does nothing when it is called: async, a generator.
 
         Examples
         --------
@@ -185,7 +189,15 @@ class Explorer:
 
         Examples
         --------
-        >>> explorer.watch(torch.optim.AdamW(model.head.parameters()))
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
+        >>> explorer = fv.explore(model)
+        >>> explorer.controller.freeze("0")
+        >>> explorer.watch(torch.optim.AdamW(model[1].parameters()))
+        >>> with warnings.catch_warnings(record=True, action="always") as told:
+        ...     explorer.controller.unfreeze("0")
+        >>> print(str(told[0].message).splitlines()[-1])
+        optimizer.add_param_group({"params": model[0].parameters()})
         """
         end = watch_optimizer(self.controller, optimizer)
         self._end_watch, before = end, self._end_watch
@@ -231,6 +243,19 @@ def explore(target: Any, optimizer: Any = None, *, face: Face | None = None) -> 
     ------
     TypeError
         If no adapter is registered for the model.
+
+    Examples
+    --------
+    >>> explorer = fv.explore(model)
+    >>> explorer.controller.toggle("layers.0")
+    >>> print(explorer)
+    name        type           parameters  state
+    Net         Net                    32  ◐ mixed
+    ├ layers.0  Linear  3 → 3          12  ❄ frozen
+    ├ layers.1  Linear  3 → 3          12  ○ trainable
+    └ head      Linear  3 → 2           8  ○ trainable
+    32 parameters: 20 trainable, 12 frozen (37.5 %)
+    >>> explorer.controller.undo()
     """
     explorer = _known.get(id(target))
     if explorer is None:

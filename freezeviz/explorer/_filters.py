@@ -7,7 +7,6 @@ import numpy as np
 
 from freezeviz.explorer._structure import STATES, Structure
 
-FLAGS = ("held", "locked")
 _BETWEEN = "\0"
 
 

@@ -1,15 +1,11 @@
 """Telling those who watch a controller what changed."""
 
-import logging
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from freezeviz.errors import ObserverWarning
-
-_log = logging.getLogger("freezeviz")
+from freezeviz.errors import ObserverWarning, warn_or_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +73,7 @@ class Notices:
                     f"a subscriber of the explorer raised {type(error).__name__}: {error}. "
                     "It gets no more calls."
                 )
-                try:
-                    warnings.warn(message, ObserverWarning, stacklevel=2)
-                except ObserverWarning:  # warnings may be errors, but this one ends no command
-                    _log.warning(message, exc_info=error)
+                warn_or_log(message, ObserverWarning, error)
 
     def _unsubscribe(self, entry: Callable[[Change], object]) -> None:
         with self._lock:

@@ -1,10 +1,9 @@
 """Whether an optimizer of the user's own has all that is trainable."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
-from freezeviz.errors import FreezevizWarning
+from freezeviz.errors import FreezevizWarning, warn_or_log
 from freezeviz.explorer._controller import Change, Controller
 
 MOST_PATHS = 6
@@ -36,7 +35,7 @@ def watch_optimizer(controller: Controller, optimizer: Any) -> Callable[[], None
         if news:
             text = _text(optimizer, paths, line)
             controller.note(text, paths)
-            warnings.warn(text, FreezevizWarning, stacklevel=2)
+            warn_or_log(text, FreezevizWarning)
 
     look()
     return controller.subscribe(look)

@@ -97,7 +97,8 @@ def wanted(
             where = "up to" if name == "up_to" else "after"
             raise SelectorError(f"{name}: no parameter comes {where} {model.structure.paths[at]!r}")
         return Wanted(chosen, ~everything)
-    raise SelectorError(f"no preset {name!r}.{closest(name, LABELS)} Known: {', '.join(LABELS)}.")
+    hint = closest(str(name), LABELS)
+    raise SelectorError(f"no preset {name!r}.{hint} Known: {', '.join(LABELS)}.")
 
 
 def head_of(model: TreeModel) -> int | None:

@@ -53,13 +53,13 @@ def summary(model: Any, *, parameters: bool = False) -> Summary:
     Examples
     --------
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> model.layers[0].freeze()
+    >>> layer = model.layers[0].freeze()
     >>> print(fv.summary(model))
-    name          type           parameters  state
-    Sequential    Sequential             23  ◐ mixed
-    ├ layers.0    Linear  4 → 3          15  ❄ frozen
-    ├ layers.1    ReLU                    –  –
-    └ layers.2    Linear  3 → 2           8  ○ trainable
+    name        type           parameters  state
+    Sequential  Sequential             23  ◐ mixed
+    ├ layers.0  Linear  4 → 3          15  ❄ frozen
+    ├ layers.1  ReLU                    –  –
+    └ layers.2  Linear  3 → 2           8  ○ trainable
     23 parameters: 8 trainable, 15 frozen (65.2 %)
     """
     return Summary(model, parameters=parameters)

@@ -86,8 +86,14 @@ class Policy:
     ----------
     steps : iterable of PolicyStep
 
+    Raises
+    ------
+    PolicyError
+        If one of them is no `PolicyStep`.
+
     Examples
     --------
+    >>> from freezeviz.freezing import PolicyStep
     >>> policy = fv.Policy([PolicyStep("freeze", ""), PolicyStep("unfreeze", "head")])
     >>> policy.apply(model)
     >>> fv.Policy.from_json(policy.to_json()) == policy
@@ -144,6 +150,10 @@ class Policy:
     def from_json(cls, text: str) -> "Policy":
         """Return the policy that a text of JSON describes.
 
+        Parameters
+        ----------
+        text : str
+
         Raises
         ------
         PolicyError
@@ -151,7 +161,9 @@ class Policy:
         """
         try:
             data = json.loads(text, object_pairs_hook=_without_repeats)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except PolicyError:
+            raise
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
             raise PolicyError(f"a policy is a text of JSON: {error}") from None
         _check_keys(data, "the policy", {"format", "version", "steps"}, set())
         if data["format"] != FORMAT:
@@ -168,12 +180,26 @@ class Policy:
         return cls(_step(i, step) for i, step in enumerate(data["steps"]))
 
     def save(self, path: Any) -> None:
-        """Write the policy to a file."""
+        """Write the policy to a file.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
         Path(path).write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Any) -> "Policy":
         """Return the policy that a file describes.
+
+        Parameters
+        ----------
+        path : path-like
 
         Raises
         ------

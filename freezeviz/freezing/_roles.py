@@ -100,9 +100,20 @@ def _owner(parameter: str, paths: set[str], first: dict[str, str]) -> str:
 
 
 def _after_training(calls: Sequence[str], trains: set[str]) -> set[str]:
-    """Return the layers that are called after one that trains began: taken to depend on it."""
-    begins = next((i for i, path in enumerate(calls) if path in trains), len(calls))
-    return set(calls[begins + 1 :])
+    """Return the layers that are called after one that trains began: taken to depend on it.
+
+    A call of the whole model begins anew, with another batch: several are one step where gradients
+    are accumulated, or where an optimizer asks for the loss again.
+    """
+    found: set[str] = set()
+    begun = False
+    for path in calls:
+        if path == "":
+            begun = False
+        elif begun:
+            found.add(path)
+        begun = begun or path in trains
+    return found
 
 
 def _own_roles(

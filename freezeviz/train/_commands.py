@@ -99,11 +99,6 @@ class Mailbox:
             if not self._waiting:
                 self._arrived.wait(seconds)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no command waits."""
-        return not self._waiting
-
 
 def describe(what: Any, paths: tuple[str, ...]) -> str:
     """Return a few words for a selector: what to write on a plot."""

@@ -1,8 +1,6 @@
 """Which steps of a run are measured, so that it costs little, and what happens if that fails."""
 
-import logging
 import math
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from threading import Lock
@@ -10,7 +8,7 @@ from time import perf_counter, time
 from typing import Any
 
 from freezeviz.adapters import ModelAdapter, Probe
-from freezeviz.errors import ObserverWarning
+from freezeviz.errors import ObserverWarning, warn_or_log
 from freezeviz.train._events import Event, FreezeChanged, Measured, RunStarted, StepDone
 from freezeviz.train._measures import Measures
 from freezeviz.train._observers import Observers
@@ -18,8 +16,6 @@ from freezeviz.train._pace import Pace
 
 SHARE = 0.02  # of a run's time
 SHORTEST = 0.2  # seconds between two measured steps: nobody reads faster
-
-_log = logging.getLogger("freezeviz")
 
 
 class _LeftEarly(BaseException):
@@ -189,7 +185,4 @@ class Meter:
             f"measuring the layers failed with {type(error).__name__}: {error}. "
             "The run goes on without measures."
         )
-        try:
-            warnings.warn(message, ObserverWarning, stacklevel=2)
-        except ObserverWarning:  # warnings may be errors, but this one never ends a run
-            _log.warning(message, exc_info=error)
+        warn_or_log(message, ObserverWarning, error)

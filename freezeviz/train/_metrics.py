@@ -62,6 +62,10 @@ def single_number(value: Any, name: str) -> float:
     """
     try:
         return float(value) if isinstance(value, int | float) else _of_array(value)
+    except OverflowError as error:
+        raise DataError(
+            f"{name} must be a number that fits in a float, got a larger one"
+        ) from error
     except (TypeError, ValueError, RuntimeError) as error:
         shape = getattr(value, "shape", None)
         got = f"shape {tuple(shape)}" if shape else repr(value)[:80]

@@ -1,15 +1,11 @@
 """Those who want to hear of every event, and what happens when one of them fails."""
 
-import logging
-import warnings
 from collections.abc import Callable
 
-from freezeviz.errors import ObserverWarning
+from freezeviz.errors import ObserverWarning, warn_or_log
 from freezeviz.train._events import Event
 
 Observer = Callable[[Event], object]
-
-_log = logging.getLogger("freezeviz")
 
 
 class Observers:
@@ -47,7 +43,4 @@ class Observers:
             f"the observer {entry.__qualname__} raised {type(error).__name__}: {error}. "
             "It gets no more events; the run goes on."
         )
-        try:
-            warnings.warn(message, ObserverWarning, stacklevel=2)
-        except ObserverWarning:  # warnings may be errors, but this one never ends a run
-            _log.warning(message, exc_info=error)
+        warn_or_log(message, ObserverWarning, error)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from freezeviz.explorer import Controller
-from freezeviz.freezing._grammar import quoted
 from freezeviz.train import Run
 from freezeviz.widgets._messages import Message
 
@@ -83,7 +82,7 @@ class Orders:
                 for path in paths:
                     getattr(controller, message.action)(path)
             case "freeze" | "unfreeze" | "hold" | "release":
-                getattr(controller, message.action)(_exactly(paths))
+                getattr(controller, message.action)(paths)
 
     def known(self, paths: tuple[str, ...]) -> list[str]:
         """Those of the paths that the model has; a warning names the others."""
@@ -106,9 +105,3 @@ class Orders:
                 self._warn("'start' was ignored: this run is started by its own loop")
         else:
             getattr(run, message.type)()
-
-
-def _exactly(paths: list[str]) -> Any:
-    """A selector of these paths as they are: a name of a user's may have a ``*`` or a ``|``."""
-    exact = [quoted(path) for path in paths]
-    return exact[0] if len(exact) == 1 else exact

@@ -474,6 +474,18 @@ def test_watching_looks_at_once_and_tells_each_thing_once(two):
     explorer.controller.toggle("")
 
 
+def test_watching_goes_on_where_warnings_are_errors(caplog):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    explorer = fv.explore(model)
+    explorer.controller.freeze(["0", "1"])
+    explorer.watch(torch.optim.SGD(model[2].parameters(), 0.1))
+    for row in ("0", "1"):
+        caplog.clear()
+        explorer.controller.unfreeze(row)  # warnings are errors in these tests
+        (record,) = caplog.records
+        assert f"{row}.weight" in record.getMessage()
+
+
 def test_many_places_are_added_by_what_requires_a_gradient():
     model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(6)))
     optimizer = torch.optim.Adam(model[0].parameters())

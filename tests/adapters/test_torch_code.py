@@ -148,6 +148,41 @@ def test_a_hold_is_eval_that_train_does_not_undo():
     )
 
 
+def test_what_a_later_step_sets_anyhow_is_not_written_down():
+    text = code(Net(), ("freeze", "asks", True), ("freeze", "blocks"), ("unfreeze", "blocks.0"))
+    assert text.splitlines()[:3] == [
+        "model.asks.requires_grad_(False)",
+        "model.blocks.requires_grad_(False)",
+        "model.blocks[0].requires_grad_(True)",
+    ]
+    text = code(Net(), ("freeze", "asks", True), ("freeze", ""))
+    assert text.splitlines()[:2] == ["model.requires_grad_(False)", ""]
+    assert "model.asks.eval()" in text
+
+
+@pytest.mark.parametrize(
+    ("what", "test"),
+    [
+        ("**.norm", '".norm." in name'),
+        ("blocks.**.norm", 'name.startswith("blocks.") and ".norm." in name'),
+        ("**.head", '"head." in name'),
+    ],
+)
+def test_modules_of_one_name_are_told_without_a_regular_expression(what, test):
+    model = nn.Module()
+    model.blocks = nn.ModuleList()
+    for _ in range(5):
+        block = nn.Module()
+        block.norm, block.mix, block.head = nn.LayerNorm(2), nn.Linear(2, 2), nn.Linear(2, 2)
+        model.blocks.append(block)
+    model.head = nn.Linear(2, 2)
+    assert code(model, ("freeze", what)).splitlines() == [
+        "for name, parameter in model.named_parameters():",
+        f"    if {test}:",
+        "        parameter.requires_grad_(False)",
+    ]
+
+
 def test_tensors_of_one_memory_are_all_named():
     assert code(Net(), ("freeze", "twin.weight")).splitlines() == [
         "model.twin.weight.requires_grad_(False)",

@@ -7,6 +7,7 @@ from torch import nn
 
 import freezeviz as fv
 from freezeviz.adapters import adapt
+from freezeviz.errors import NothingTrainableWarning
 
 
 @pytest.fixture(autouse=True)
@@ -371,3 +372,27 @@ def test_a_page_freezes_a_model_of_pytorch():
 def test_a_trainer_says_that_models_of_pytorch_keep_their_own_loop(digits):
     with pytest.raises(TypeError, match=r"Models of other frameworks keep their own loop"):
         fv.Trainer(cnn(), fv.optim.SGD(0.1), data=(np.ones((2, 2)), np.ones(2, int)))
+
+
+def test_who_freezes_all_in_a_loop_is_told_what_backward_does_then():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    explorer = fv.explore(model)
+    notes = []
+    explorer.controller.subscribe(lambda c: notes.append(c.label) if c.kind == "note" else None)
+    loop = fv.steps(range(9), explorer)
+    next(loop)
+    explorer.controller.freeze("0")
+    next(loop)
+    assert notes == []
+    for _ in range(2):  # told anew after something was trainable
+        explorer.controller.freeze("1")
+        with pytest.warns(NothingTrainableWarning, match=r"if loss\.requires_grad: loss\.backward"):
+            next(loop)
+        explorer.controller.unfreeze("1")
+        next(loop)
+    loop.close()
+    assert len(notes) == 2
+    explorer.controller.freeze("")  # without a loop that is nobody's trouble
+    assert len(notes) == 2
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        model(torch.ones(1, 2)).sum().backward()

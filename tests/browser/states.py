@@ -66,11 +66,12 @@ def show_rich(page: Any, **traits: Any) -> None:
 def run_of_everything() -> Any:
     """Return the history of a run with freezes, validation, times, memory and a NaN."""
     return history_of(
-        300,
-        changes=((100, "freeze", "layers.0"), (200, "unfreeze", "layers.0")),
+        30,
+        changes=((10, "freeze", "layers.0"), (20, "unfreeze", "layers.0")),
         metrics=("f1",),
-        seconds=lambda i: 0.004 if 100 <= i < 200 else 0.006,
-        bad=(150,),
+        seconds=lambda i: 0.004 if 10 <= i < 20 else 0.006,
+        per_epoch=10,
+        bad=(15,),
     )
 
 

@@ -44,6 +44,29 @@ def test_kinds_are_counted_the_most_frequent_first():
     }
 
 
+def test_one_row_may_be_named_without_a_list():
+    controller = controller_of()
+    controller.select_rows("layers.0")
+    assert controller.selected == ("layers.0",)
+    controller.toggle_many("head")
+    assert controller.filter(state="frozen", kind="Linear") == ["head"]
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["head"]])
+def test_what_names_no_row_is_said_plainly(wrong):
+    controller = controller_of()
+    for act in (controller.toggle, controller.lock, controller.details):
+        with pytest.raises(
+            TypeError, match=f"named by its path, a text, got {type(wrong).__name__}"
+        ):
+            act(wrong)
+
+
+def test_toggling_without_any_row_says_so():
+    with pytest.warns(FreezevizWarning, match="no row is named, and none is selected"):
+        controller_of().toggle_many()
+
+
 def test_filters_pass_rows_that_have_all_that_is_asked_for():
     controller = controller_of()
     controller.hold("layers.1")

@@ -153,6 +153,11 @@ def test_nothing_of_what_it_is_about_is_an_error_and_changes_nothing(name):
     assert controller.undoable is None
 
 
+def test_what_is_no_name_of_a_preset_is_an_error_that_names_them():
+    with pytest.raises(SelectorError, match=r"no preset None\..*Known: head_only"):
+        explore(nn.Linear(2, 2)).controller.apply_preset(None)
+
+
 def test_an_unknown_preset_is_an_error_that_names_the_closest():
     with pytest.raises(SelectorError, match=r"no preset 'heads_only'.*'head_only'"):
         controller_of().apply_preset("heads_only")

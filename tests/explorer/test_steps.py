@@ -1,6 +1,7 @@
 """`steps`, `log` and `run`: loops that users write, for models of any framework."""
 
 import asyncio
+import functools
 import gc
 import itertools
 import threading
@@ -321,6 +322,7 @@ def test_numbers_may_be_arrays_tensors_and_whatever_has_one_element(explorer):
         ({"loss": np.ones(3)}, r"log\(loss=...\) must be a single number, got ndarray of shape"),
         ({"loss": "low"}, "must be a single number, got 'low'"),
         ({"loss": 1j}, "single number"),
+        ({"loss": 10**400}, "fits in a float"),
         ({"step": 3}, "cannot be called 'step'"),
         ({"validation_step": 3}, "cannot be called 'step'"),
         ({"changes": 3}, "cannot be called 'changes'"),
@@ -470,6 +472,26 @@ def test_what_begins_while_it_runs_is_refused(explorer):
     assert explorer.run_view.error is None
     with pytest.raises(TypeError, match="takes a function"):
         explorer.run("train")
+
+
+async def trains_async(explorer):
+    async for _ in fv.steps(BATCHES, explorer):
+        pass
+
+
+def trains_when_asked(explorer):
+    for step, _ in fv.steps(BATCHES, explorer):
+        yield step
+
+
+@pytest.mark.parametrize(
+    "function", [trains_async, trains_when_asked, functools.partial(trains_async)]
+)
+def test_a_function_that_would_do_nothing_when_called_is_refused(explorer, function):
+    with pytest.raises(TypeError, match="is async or a generator, and would do nothing"):
+        explorer.run(function, explorer)
+    assert explorer.run_view is None or explorer.run_view.status == "idle"
+    assert explorer.run(lambda: 3).wait() == "finished"
 
 
 def test_another_thread_may_log_numbers_of_the_step_in_hand(explorer):

@@ -92,6 +92,7 @@ def test_it_prints_as_what_it_does():
         ("", "a policy is a text of JSON"),
         ("{", "a policy is a text of JSON"),
         ("[" * 100_000, "a policy is a text of JSON"),
+        ('{"version": ' + "9" * 5_000 + "}", "a policy is a text of JSON"),
         ("[]", "the policy: expected an object, got list"),
         ("{}", "the policy: there is no 'format'"),
         (text([], format="onnx"), "format: expected 'freezeviz-policy', got str 'onnx'"),

@@ -117,6 +117,17 @@ def test_layers_called_out_of_the_order_of_definition():
     assert expected(model)["body"] == FLOWS
 
 
+def test_each_call_of_the_whole_model_begins_anew():
+    # Two batches in one step: gradients are accumulated.
+    model = chain(3)
+    one = ("", "layers.0", "layers.1", "layers.2")
+    fv.freeze(model, ["layers.0", "layers.1"])
+    assert below(expected(model, one * 2)) == {"0": IDLE, "1": STOPS, "2": TRAINS}
+    model.unfreeze()
+    model.layers[1].freeze()
+    assert below(expected(model, one * 2)) == {"0": TRAINS, "1": FLOWS, "2": TRAINS}
+
+
 class Towers(nn.Module):
     def __init__(self):
         super().__init__()

@@ -11,6 +11,9 @@ from freezeviz.widgets._assets import STATIC
 
 HERE = Path(__file__).parent
 MODULES = sorted((STATIC / "js").glob("*.js"))
+TYPESCRIPT = (
+    HERE.parents[1] / "build" / "typescript" / "node_modules" / "typescript" / "bin" / "tsc"
+)
 SOURCES = [*MODULES, *sorted((STATIC / "css").glob("*.css"))]
 
 
@@ -19,6 +22,31 @@ def node() -> str:
     if found is None:
         pytest.skip("Node is not installed: the modules' functions run in the browser tests only")
     return found
+
+
+def typescript() -> list[str]:
+    """Return the command that runs the TypeScript compiler."""
+    found = shutil.which("tsc")
+    if found is not None:
+        return [found]
+    if not TYPESCRIPT.exists():
+        pytest.skip("TypeScript is not installed: tests/README.md says how to check the types")
+    return [node(), str(TYPESCRIPT)]
+
+
+def test_types_are_right(tmp_path):
+    """The compiler's strict check of all modules; what others wrote is taken as it is."""
+    command = typescript()
+    shutil.copytree(STATIC, tmp_path / "static")
+    for vendored in (tmp_path / "static" / "vendor").rglob("*.js"):
+        vendored.write_text("// @ts-nocheck\n" + vendored.read_text())
+    modules = sorted(map(str, (tmp_path / "static" / "js").glob("*.js")))
+    options = "--noEmit --checkJs --allowJs --strict --target es2022 --module esnext"
+    options += " --moduleResolution bundler --lib es2022,dom,dom.iterable"
+    done = subprocess.run(
+        [*command, *options.split(), *modules], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_pure_functions():

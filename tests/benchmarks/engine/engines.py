@@ -37,9 +37,7 @@ class Engine:
         """Return a run of a workload; ImportError if the engine is not installed."""
         module = importlib.import_module(f"tests.benchmarks.engine.{self.module}")
         build: Callable[..., Run] = module.build
-        return (
-            build(work, mode, threads, self.option) if self.option else build(work, mode, threads)
-        )
+        return build(work, mode, threads, *([self.option] if self.option else []))
 
 
 ENGINES = {

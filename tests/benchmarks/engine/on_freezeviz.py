@@ -51,11 +51,11 @@ class _Encoder(nn.Module):
         return self.head(self.ln(x).mean(1) if self.norm_first else x[:, 0])
 
 
-def model_of(work: Workload) -> tuple[nn.Module, dict[str, tuple[str, ...]]]:
+def model_of(work: Workload) -> tuple[Any, dict[str, tuple[str, ...]]]:
     """Return a workload's model, and the paths in it of each parameter's parts."""
     if isinstance(work, Encoder):
         return _Encoder(work), _encoder_paths(work)
-    layers: list[nn.Module] = []
+    layers: list[Any] = []
     names: dict[str, int] = {}
     if isinstance(work, Cnn):
         for i, (inputs, outputs) in enumerate(pairwise(work.channels)):

@@ -1,4 +1,4 @@
-"""Whether other programs were busy while an engine was timed (Linux; elsewhere nothing is known)."""
+"""Whether other programs were busy while an engine was timed; known on Linux only."""
 
 import os
 import time

@@ -7,11 +7,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import IO, Any
 
 from tests.benchmarks.engine.engines import BASE
 from tests.benchmarks.engine.quiet import DISTURBED, Others, wait_for_quiet
@@ -38,13 +38,13 @@ class WorkerError(Exception):
 class Worker:
     """A process with one engine, and what it says."""
 
-    def __init__(self, python: str, threads: int, *arguments: str):
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")
+    def __init__(self, errors: IO[str], python: str, threads: int, *arguments: str):
+        self._errors = errors
         self._process = subprocess.Popen(
             [python, "-m", "tests.benchmarks.engine.worker", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=errors,
             text=True,
             cwd=ROOT,
             env=os.environ
@@ -67,35 +67,33 @@ class Worker:
     def step_for(self, seconds: float) -> dict[str, Any]:
         """Let it step for some seconds; return its answer."""
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # answer() says why
             print(seconds, file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # answer() says why
         return self.answer()
 
     def end(self) -> None:
         """End the process, whatever it is doing."""
         self._process.kill()
         self._process.communicate()
-        self._errors.close()
 
 
 @contextmanager
 def _worker(python: str, threads: int, *arguments: str) -> Iterator[Worker]:
-    worker = Worker(python, threads, *arguments)
-    try:
-        yield worker
-    finally:
-        worker.end()
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        worker = Worker(errors, python, threads, *arguments)
+        try:
+            yield worker
+        finally:
+            worker.end()
 
 
 def installed(engine: str, pythons: Mapping[str, str]) -> tuple[str | None, str]:
     """Return the version of an engine, or None and why it cannot be used."""
-    with _worker(pythons.get(engine, sys.executable), 1, engine) as worker:
-        try:
+    try:
+        with _worker(pythons.get(engine, sys.executable), 1, engine) as worker:
             return worker.answer()["version"], ""
-        except WorkerError as error:
-            return None, str(error)
+    except (WorkerError, OSError) as error:  # OSError: there is no such Python
+        return None, str(error)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -35,10 +36,14 @@ def limit_threads(threads: int) -> None:
 def gate(run: Run, kept: frozenset[str]) -> dict[str, Any]:
     """Do the first steps; return their losses and which parameters did what they should not."""
     before = run.values()
-    losses = [float(run.step()) for _ in range(GATE_STEPS)]
+    begin = time.perf_counter()
+    losses = [float(run.step())]
+    first = time.perf_counter() - begin
+    losses += [float(run.step()) for _ in range(GATE_STEPS - 1)]
     after = run.values()
     same = {name for name, value in before.items() if np.array_equal(value, after[name])}
     return {
+        "first_s": first,
         "losses": losses,
         "moved": sorted(kept - same),
         "stuck": sorted(same - kept),
@@ -46,7 +51,7 @@ def gate(run: Run, kept: frozenset[str]) -> dict[str, Any]:
 
 
 def memory(kind: str) -> float | None:
-    """Return the process's memory in MB, ``"VmRSS"`` now or ``"VmHWM"`` at most; None if unknown."""
+    """Return the process's memory in MB, None if unknown: ``"VmRSS"`` now, ``"VmHWM"`` at most."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -56,10 +61,8 @@ def memory(kind: str) -> float | None:
 
 def forget_peak() -> None:
     """Let the peak begin at what is held now, where the system can do that."""
-    try:
+    with suppress(OSError):  # then the peak includes the first steps, and what compiled them
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass  # then the peak includes the first steps, and what compiled them
 
 
 def steps(run: Run, seconds: float) -> dict[str, float]:
@@ -85,19 +88,13 @@ def prepared(name: str, work: str, mode: str, threads: int) -> tuple[Run, dict[s
     batches(WORKLOADS[work])
     gc.collect()
     base = memory("VmRSS")
-    begin = time.perf_counter()
-    run = engine.build(WORKLOADS[work], mode, threads)
-    run.step()
-    first = time.perf_counter() - begin
-    del run
-    gc.collect()
     run = engine.build(WORKLOADS[work], mode, threads)
     found = gate(run, frozen(WORKLOADS[work], mode))
+    gc.collect()
     forget_peak()
     for _ in range(MEMORY_STEPS):
         run.step()
     peak = memory("VmHWM")
-    found["first_s"] = first
     found["memory_mb"] = None if peak is None or base is None else peak - base
     return run, found
 

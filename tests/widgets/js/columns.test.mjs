@@ -27,14 +27,19 @@ test("before the width is known all columns show", () => {
   assert.equal(layoutColumns(DEFAULT_COLUMNS, 0).shown.length, 4);
 });
 
-test("other columns do not give way: there the tree scrolls", () => {
+test("where measured columns have no room, nothing gives way: there the tree scrolls", () => {
   const { shown, least } = layoutColumns(["type", "count", "bytes", "gradient", "time"], 350);
-  assert.deepEqual(shown, ["count", "bytes", "gradient", "time", "state"]);
+  assert.deepEqual(shown, ["type", "count", "bytes", "state", "gradient", "time"]);
   assert.ok(least > 350);
 });
 
+test("measured columns stand after the state: that one is in sight without scrolling", () => {
+  const all = inOrder(["type", "shape", "count", "bytes", "gradient", "trend", "update", "time", "saved", "backward"]);
+  assert.deepEqual(all.slice(4), ["state", "backward", "gradient", "trend", "update", "time", "saved"]);
+});
+
 test("the grid has a track for the name and for each column that shows", () => {
-  assert.equal(layoutColumns(["count"], 600).template, "minmax(150px, 1.6fr) 72px 108px");
+  assert.equal(layoutColumns(["count"], 600).template, "minmax(150px, 1.6fr) 72px 116px");
 });
 
 const measures = Float32Array.from([4, 0.5, 1, 1000, 0.001, NaN, 0.25, 500]);

@@ -6,9 +6,11 @@ import {
   endOf,
   lanes,
   placeLabels,
+  placeTexts,
   readMarks,
   shades,
   shortLabel,
+  startOf,
 } from "../../../freezeviz/widgets/static/js/marks.js";
 
 const widthOf = (text) => 6 * text.length;
@@ -126,4 +128,38 @@ test("changes close together share a label", () => {
 test("a label at the right end stands left of its line", () => {
   const [label] = placeLabels([{ x: 490, mark: mark(980) }], 500, widthOf);
   assert.ok(label.right <= 500);
+});
+
+test("of texts that would overlap, the one of the longest stretch stands", () => {
+  const stretches = [
+    { left: 0, right: 100, width: 40 },
+    { left: 100, right: 110, width: 40 }, // too short, between two long ones
+    { left: 110, right: 400, width: 40 },
+  ];
+  assert.deepEqual(placeTexts(stretches, 0, 400, 5), [5, null, 115]);
+});
+
+test("a text at the right end moves in, unless another is there", () => {
+  assert.deepEqual(placeTexts([{ left: 380, right: 400, width: 40 }], 0, 400, 5), [360]);
+  const two = [
+    { left: 300, right: 390, width: 80 },
+    { left: 390, right: 400, width: 40 },
+  ];
+  assert.deepEqual(placeTexts(two, 0, 400, 5), [305, null]);
+  assert.deepEqual(placeTexts([{ left: 0, right: 30, width: 40 }], 0, 30, 5), [null]);
+});
+
+test("a title keeps its start where it is cut", () => {
+  assert.equal(
+    startOf("top margin", (text) => text.length <= 6),
+    "top m…",
+  );
+  assert.equal(
+    startOf("loss", (text) => text.length <= 6),
+    "loss",
+  );
+  assert.equal(
+    startOf("🦊🦊🦊", (text) => [...text].length <= 2),
+    "🦊…",
+  );
 });

@@ -63,7 +63,7 @@ export const AT_ROW = ["up_to", "after"];
 export const MOVES = [
   ["↑ ↓", "Row by row"],
   ["→ ←", "Open and close; in and out"],
-  ["Page ↑ ↓, Home, End", "Far"],
+  ["Page ↑ ↓, Home, End", "Far; with Shift, selecting"],
   ["a, b, c …", "To the next row that begins so"],
 ];
 

@@ -1,6 +1,6 @@
 // @ts-check
 /** Boxes above everything for what must not be missed. */
-import { make } from "./dom.js";
+import { make, reachable } from "./dom.js";
 
 const URGENT = ["error", "gone"];
 
@@ -21,7 +21,9 @@ export function setBanner(box, name, title, text, action = null) {
     role: URGENT.includes(name) ? "alert" : "status",
   });
   const words = make("div", "fz-words");
-  words.append(make("strong", "", title), make("span", "fz-text", text));
+  const said = make("span", "fz-text", text);
+  reachable(said, title);
+  words.append(make("strong", "", title), said);
   banner.append(words);
   if (action) banner.append(action);
   box.append(banner);

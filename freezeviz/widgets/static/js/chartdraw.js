@@ -6,7 +6,7 @@
  * @typedef {import("./colors.js").Palette} Palette
  */
 import { markColor } from "./colors.js";
-import { shades } from "./marks.js";
+import { placeTexts, shades } from "./marks.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 
 /** What lies below the curves: shades where something was frozen, or the cells of a heat map. @param {any} plot
@@ -106,11 +106,12 @@ export function drawOver(plot, picture, panel, font) {
   ctx.restore();
 }
 
-/** @param {any} plot @param {Panel} panel @param {Palette} palette */
+/** A line for each stretch, and its text: the longest stretches first, for as many as there is room.
+ * @param {any} plot @param {Panel} panel @param {Palette} palette */
 function drawLevels(plot, panel, palette) {
   const { ctx, bbox } = plot;
   const ratio = uPlot.pxRatio;
-  let free = -Infinity; // where the last text ends
+  const texts = [];
   for (const { x0, x1, value, text } of panel.levels ?? []) {
     const left = Math.max(plot.valToPos(x0, "x", true), bbox.left);
     const right = Math.min(plot.valToPos(x1, "x", true), bbox.left + bbox.width);
@@ -123,10 +124,12 @@ function drawLevels(plot, panel, palette) {
     ctx.moveTo(left, y);
     ctx.lineTo(right, y);
     ctx.stroke();
-    const width = ctx.measureText(text).width;
-    const at = left + 4 * ratio;
-    if (at < free || at + width > bbox.left + bbox.width) continue; // no room: the table says it
-    free = at + width + 6 * ratio;
+    texts.push({ left, right, width: ctx.measureText(text).width, y, text });
+  }
+  const places = placeTexts(texts, bbox.left, bbox.left + bbox.width, 5 * ratio);
+  for (const [i, { y, text }] of texts.entries()) {
+    const at = places[i];
+    if (at === null) continue; // the table says it
     ctx.textAlign = "left";
     const above = y - 16 * ratio > bbox.top;
     ctx.textBaseline = above ? "bottom" : "top";

@@ -20,12 +20,12 @@ import { LABEL_ROW, LANE_ROW, showLabels, showLanes } from "./chartaround.js";
 import { drawBehind, drawMarks, drawOver } from "./chartdraw.js";
 import { logTicks, nearest, verticalRange } from "./curves.js";
 import { make } from "./dom.js";
-import { endOf } from "./marks.js";
+import { endOf, startOf } from "./marks.js";
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 
 const AXIS_ROOM = 36; // ticks and their label
 const RIGHT = 24; // room for half of the last number on the axis
-const GUTTER = 60;
+const GUTTER = 70; // a title and numbers as long as "999 MB"
 const LEAST_PANEL = 64;
 const FONT = '11px system-ui, -apple-system, "Segoe UI", sans-serif';
 
@@ -197,7 +197,7 @@ export class Charts {
         {
           stroke: palette.text,
           font: FONT,
-          label: cells ? undefined : panel.title,
+          label: cells ? undefined : (/** @type {any} */ plot) => this.titleFor(plot, panel.title),
           labelFont: FONT,
           labelSize: cells ? 0 : 16,
           labelGap: 0,
@@ -270,6 +270,13 @@ export class Charts {
     const range = /** @type {[number, number]} */ ([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
     this.hear.zoomed(range);
+  }
+
+  /** A title that stands upright beside its panel, cut where it would run into the next one. @param {any} plot
+   * @param {string} title */
+  titleFor(plot, title) {
+    const room = plot.bbox.height / uPlot.pxRatio + 6;
+    return startOf(title, (text) => this.measure.measureText(text).width <= room);
   }
 
   // ---- names of a heat map's rows

@@ -1,6 +1,6 @@
 // @ts-check
 /** The columns of the tree: which there are, which show in the room there is, and what stands in them. Pure.
- * @typedef {{key: string, title: string, says: string, width: number, number?: boolean}} Column
+ * @typedef {{key: string, title: string, says: string, more?: string, width: number, number?: boolean}} Column
  */
 import { formatBytes, formatMeasure, formatShare } from "./format.js";
 import { MEASURES, ROLE_EXPECTED, ROLES } from "./wire.js";
@@ -12,19 +12,26 @@ export const COLUMNS = [
   { key: "shape", title: "Shape", says: "Shape, in a column of its own", width: 96 },
   { key: "count", title: "Params", says: "Parameters", width: 72, number: true },
   { key: "bytes", title: "Bytes", says: "Bytes of the parameters", width: 78, number: true },
-  { key: "gradient", title: "Grad. norm", says: "Gradient norm", width: 84, number: true },
+  { key: "state", title: "State", says: "State", width: 116 },
+  { key: "backward", title: "Backward", says: "What backward does there", width: 92 },
+  { key: "gradient", title: "Grad. norm", says: "Gradient norm", width: 96, number: true },
   { key: "trend", title: "Trend", says: "Gradient norm over time", width: 84 },
   {
     key: "update",
     title: "Update/weight",
     says: "Size of the last update to that of the weights",
-    width: 100,
+    width: 114,
     number: true,
   },
-  { key: "time", title: "Step time", says: "Share of the step's time", width: 78, number: true },
-  { key: "saved", title: "Saved", says: "Bytes kept for backward", width: 78, number: true },
-  { key: "state", title: "State", says: "State", width: 108 },
-  { key: "backward", title: "Backward", says: "What backward does there", width: 92 },
+  {
+    key: "time",
+    title: "Step time",
+    says: "Share of the step's time",
+    more: "Share of the step's time, forward and backward; the rest of it is loss, optimizer and data",
+    width: 84,
+    number: true,
+  },
+  { key: "saved", title: "Saved", says: "Bytes kept for backward", width: 84, number: true },
 ];
 
 export const ALWAYS = ["state"];
@@ -38,7 +45,8 @@ export function inOrder(keys) {
   return COLUMNS.filter((column) => wanted.has(column.key)).map((column) => column.key);
 }
 
-/** Which of the chosen columns show in a width, and the grid they stand in. What gives way is still read out.
+/** Which of the chosen columns show in a width, and the grid they stand in. What gives way is still read out. Where
+ * measured columns have no room either, the tree scrolls, and nothing gives way.
  * @param {string[]} chosen @param {number} width of the tree @returns {{shown: string[], template: string, least: number}} */
 export function layoutColumns(chosen, width) {
   let shown = inOrder(chosen);
@@ -46,10 +54,17 @@ export function layoutColumns(chosen, width) {
     NAME_WIDTH + COLUMNS.reduce((sum, c) => sum + (keys.includes(c.key) ? c.width : 0), 0);
   for (const key of GIVE_WAY)
     if (width > 0 && least(shown) > width) shown = shown.filter((other) => other !== key);
+  if (least(shown) > width && shown.some((key) => !DEFAULT_COLUMNS.includes(key))) shown = inOrder(chosen);
+  // A tree that scrolls anyway has room for longer names.
+  const name = width > 0 && least(shown) > width ? Math.max(NAME_WIDTH, Math.min(220, Math.round(0.3 * width))) : NAME_WIDTH;
   const tracks = COLUMNS.filter((c) => shown.includes(c.key)).map((c) =>
     c.key === "type" ? `minmax(${c.width}px, 0.9fr)` : `${c.width}px`,
   );
-  return { shown, template: [`minmax(${NAME_WIDTH}px, 1.6fr)`, ...tracks].join(" "), least: least(shown) };
+  return {
+    shown,
+    template: [`minmax(${name}px, 1.6fr)`, ...tracks].join(" "),
+    least: least(shown) + name - NAME_WIDTH,
+  };
 }
 
 const PLACE = { gradient: 0, update: 1, time: 2, saved: 3 };

@@ -2,7 +2,7 @@
 /** The run: buttons, numbers, plots.
  * @typedef {import("./wire.js").Run} Run
  */
-import { button, make, setAttribute, setText } from "./dom.js";
+import { button, make, passFocusOn, setAttribute, setText } from "./dom.js";
 import { formatCount, formatShare } from "./format.js";
 import { Plots } from "./plots.js";
 
@@ -42,6 +42,7 @@ export class Dashboard {
   constructor(ask, tell) {
     this.element = make("section", "fz-run", undefined, { "aria-label": "Training" });
     const controls = make("div", "fz-controls");
+    this.controls = controls;
     this.start = button("start", "Start", "Train in the background");
     this.start.classList.add("fz-primary");
     this.epochs = /** @type {HTMLInputElement} */ (
@@ -110,6 +111,7 @@ export class Dashboard {
     this.start.hidden = this.epochsLabel.hidden = run.can_start === false;
     this.pause.hidden = run.can_pause === false;
     this.stop.hidden = run.can_stop === false;
+    passFocusOn(this.controls);
     const paused = run.status === "paused";
     setText(this.pause, paused ? "Resume" : "Pause");
     setAttribute(this.pause, "data-action", paused ? "resume" : "pause");

@@ -6,7 +6,7 @@
  * @typedef {{path: string, kind: string, doc: string, source: string, parameters: Numbered[],
  *   buffers: Numbered[], left_out: number}} Details
  */
-import { make, makeSvg, setText } from "./dom.js";
+import { make, makeSvg, reachable, setText } from "./dom.js";
 import { counted, formatMeasure, nameOf } from "./format.js";
 
 const DETAILS_AFTER_MS = 120; // for the next row, while somebody walks through the tree
@@ -90,7 +90,11 @@ export class DetailsPane {
     line.append(make("strong", "", details.kind));
     if (details.source) line.append(make("span", "fz-soft fz-mono", details.source));
     parts.push(line);
-    if (details.doc) parts.push(make("p", "fz-doc", details.doc));
+    if (details.doc) {
+      const doc = make("div", "fz-doc", details.doc);
+      reachable(doc, "Documentation");
+      parts.push(doc);
+    }
     const arrays = [
       ...details.parameters.map((p) => this.array(p, "parameter")),
       ...details.buffers.map((b) => this.array(b, "buffer")),

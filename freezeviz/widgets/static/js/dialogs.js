@@ -1,7 +1,7 @@
 // @ts-check
 /** What is shown above everything else: the list of keys, and code to take along. */
 import { ACTIONS, MOVES, keyLabel } from "./actions.js";
-import { copyText, make, setText } from "./dom.js";
+import { copyText, giveFocusBack, make, setText } from "./dom.js";
 
 let made = 0; // ids must differ on a page with several views
 
@@ -20,7 +20,7 @@ function openDialog(root, title, cls) {
   dialog.append(head);
   dialog.addEventListener("close", () => {
     dialog.remove();
-    before?.focus({ preventScroll: true });
+    giveFocusBack(root, before);
   });
   // A press on the ground behind it.
   dialog.addEventListener("click", (event) => {

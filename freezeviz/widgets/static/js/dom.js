@@ -54,6 +54,38 @@ export function unseen(text) {
   return make("span", "fz-unseen", text);
 }
 
+/** A box that scrolls has to be reached by keyboard; one whose content fits would be a stop for nothing.
+ * @param {HTMLElement} box @param {string} label what it holds, for those who hear the page */
+export function reachable(box, label) {
+  setAttribute(box, "role", "group");
+  setAttribute(box, "aria-label", label);
+  const look = () => {
+    const over = box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1;
+    setAttribute(box, "tabindex", over ? "0" : null);
+  };
+  new ResizeObserver(look).observe(box);
+  new MutationObserver(look).observe(box, { childList: true, characterData: true, subtree: true });
+}
+
+/** A control with the focus that cannot be used any more hands it to its neighbour, not to nowhere.
+ * @param {HTMLElement} box */
+export function passFocusOn(box) {
+  const active = /** @type {HTMLButtonElement | null} */ (document.activeElement);
+  if (!active?.disabled || !box.contains(active)) return;
+  const all = /** @type {HTMLButtonElement[]} */ ([...box.querySelectorAll("button, input")]);
+  const at = all.indexOf(active);
+  [...all.slice(at + 1), ...all.slice(0, at).reverse()]
+    .find((other) => other.localName === "button" && !other.disabled && !other.hidden)
+    ?.focus({ preventScroll: true });
+}
+
+/** Give the focus back; to the tree where the element is there no more. @param {HTMLElement} root
+ * @param {HTMLElement | null} element */
+export function giveFocusBack(root, element) {
+  const row = /** @type {HTMLElement | null} */ (root.querySelector('.fz-row[tabindex="0"]'));
+  (element?.isConnected ? element : row)?.focus({ preventScroll: true });
+}
+
 /** Put a text on the clipboard; false where the page may not. @param {string} text */
 export async function copyText(text) {
   try {

@@ -26,7 +26,10 @@ export class FilterBar {
     this.clear = /** @type {HTMLButtonElement} */ (
       make("button", "fz-button fz-quiet", "Clear", { type: "button" })
     );
-    this.clear.addEventListener("click", () => this.reset());
+    this.clear.addEventListener("click", () => {
+      this.reset();
+      this.focus(); // the button hides
+    });
     this.element.append(
       this.state.label,
       this.kind.label,

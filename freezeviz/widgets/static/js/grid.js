@@ -145,7 +145,9 @@ export class TreeGrid extends RowList {
     }
     if (action.open !== undefined) this.setOpen(action.open, true);
     if (action.close !== undefined) this.setOpen(action.close, false);
-    if (action.focus !== undefined) this.setFocus(action.focus, true);
+    const far = ["Home", "End", "PageUp", "PageDown"].includes(event.key);
+    if (action.focus !== undefined && event.shiftKey && far) this.extendTo(action.focus);
+    else if (action.focus !== undefined) this.setFocus(action.focus, true);
     if (action.toggle !== undefined && !event.repeat) this.calls.toggle(action.toggle);
     return true;
   }
@@ -153,9 +155,14 @@ export class TreeGrid extends RowList {
   /** Shift and an arrow: the row above or below joins, or leaves. @param {1 | -1} way */
   extend(way) {
     const place = Math.max(0, Math.min(this.rows.length - 1, this.places[this.focus] + way));
+    this.extendTo(this.rows[place]);
+  }
+
+  /** All from where the selection began. @param {number} i */
+  extendTo(i) {
     if (this.selection.anchor < 0 || !this.selection.count) this.selection.anchor = this.focus;
-    this.setFocus(this.rows[place], true);
-    this.selection.extend(this.rows, this.places, this.rows[place]);
+    this.setFocus(i, true);
+    this.selection.extend(this.rows, this.places, i);
     this.selectionChanged();
   }
 

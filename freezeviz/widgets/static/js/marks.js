@@ -65,6 +65,32 @@ export function lanes(marks, last, most) {
   ];
 }
 
+/** Where texts of given widths stand at the beginnings of their stretches, null for those without room: the longest
+ * stretches come first. @param {{left: number, right: number, width: number}[]} stretches @param {number} low
+ * @param {number} high @param {number} gap @returns {(number | null)[]} */
+export function placeTexts(stretches, low, high, gap) {
+  /** @type {(number | null)[]} */ const places = stretches.map(() => null);
+  const order = stretches.map((_, i) => i);
+  order.sort((a, b) => stretches[b].right - stretches[b].left - (stretches[a].right - stretches[a].left));
+  for (const i of order) {
+    const { left, width } = stretches[i];
+    const at = Math.min(left + gap, high - width);
+    const free = places.every(
+      (other, k) => other === null || at + width + gap <= other || other + stretches[k].width + gap <= at,
+    );
+    if (at >= low && free) places[i] = at;
+  }
+  return places;
+}
+
+/** The start of a text that fits: "top m…". @param {string} text @param {(text: string) => boolean} fits */
+export function startOf(text, fits) {
+  if (fits(text)) return text;
+  const letters = [...text];
+  while (letters.length > 1 && !fits(`${letters.join("")}…`)) letters.pop();
+  return `${letters.join("")}…`;
+}
+
 /** The end of a path that fits, cut at a dot where that leaves something: "…layers.0". @param {string} path
  * @param {(text: string) => boolean} fits */
 export function endOf(path, fits) {

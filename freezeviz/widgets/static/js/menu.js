@@ -3,7 +3,7 @@
  * @typedef {{label: string, run: () => void, key?: string, checked?: boolean, disabled?: boolean, title?: string,
  *   stays?: boolean} | null} Item null is a line between groups
  */
-import { make, setAttribute } from "./dom.js";
+import { giveFocusBack, make, setAttribute } from "./dom.js";
 
 const EDGE = 8; // pixels kept free at the window's edge
 
@@ -136,6 +136,6 @@ export class Menu {
     window.removeEventListener("blur", this.away);
     if (opener?.hasAttribute("aria-haspopup")) opener.setAttribute("aria-expanded", "false");
     box.remove();
-    if (giveBack) opener?.focus({ preventScroll: true });
+    if (giveBack) giveFocusBack(this.root, opener);
   }
 }

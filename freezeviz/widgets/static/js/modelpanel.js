@@ -388,8 +388,10 @@ export class ModelPanel {
   treeKey(event, name) {
     const id = actionOf(name)?.id ?? null;
     if (id === "deselect") return this.grid.deselect();
-    if (id === "toggle" || id === null)
-      return !event.ctrlKey && !event.metaKey && !event.altKey && this.grid.key(event);
+    if (id === "toggle" || id === null) {
+      const end = event.key === "Home" || event.key === "End"; // with Ctrl as without
+      return (end || (!event.ctrlKey && !event.metaKey)) && !event.altKey && this.grid.key(event);
+    }
     if (event.repeat && !["select_down", "select_up", "next", "previous"].includes(id)) return true;
     return this.act(id);
   }

@@ -5,7 +5,7 @@
  *   zoomOut: () => void}} FrameHear
  * @typedef {{tab: string, empty: boolean, tabled: boolean, axes: string[], zoomed: boolean, summary: string}} FrameState
  */
-import { make, setAttribute, setText } from "./dom.js";
+import { make, reachable, setAttribute, setText } from "./dom.js";
 
 export const HOW_TO = "Drag to zoom, double-click to zoom out. With the keyboard: arrows, + and −, Escape.";
 const TABS = { curves: "Curves", gradients: "Gradients", cost: "Cost" };
@@ -89,6 +89,8 @@ export class PlotFrame {
     this.place.append(charts, this.table, this.hint);
     this.summary = make("p", "fz-unseen", "", { id: `${id}-summary` });
     this.readout = make("div", "fz-readout", HOW_TO);
+    reachable(this.strip, "Legend");
+    reachable(this.readout, "Values");
     this.element.append(head, options, this.strip, this.place, this.summary, this.readout);
   }
 

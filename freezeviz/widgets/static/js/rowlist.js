@@ -60,6 +60,7 @@ export class RowList {
       role: "treegrid",
       "aria-label": "Model",
       "aria-multiselectable": "true",
+      tabindex: "-1", // for a focus that finds no row
     });
     this.head = make("div", "fz-head", undefined, { role: "row", "aria-rowindex": "1" });
     const group = make("div", "fz-headgroup", undefined, { role: "rowgroup" });
@@ -126,8 +127,10 @@ export class RowList {
       );
       this.element.after(this.empty);
     } else this.empty.remove();
-    this.forgetDrawn();
-    this.layout();
+    this.keepingFocus(() => {
+      this.forgetDrawn();
+      this.layout();
+    });
   }
 
   /** @param {Uint8Array} state */
@@ -255,22 +258,29 @@ export class RowList {
   /** @param {string[]} keys */
   setColumns(keys) {
     this.columns = inOrder(keys);
+    this.drawColumns();
+  }
+
+  drawColumns() {
     this.showColumns();
-    this.forgetDrawn();
-    this.draw();
+    this.keepingFocus(() => {
+      this.forgetDrawn();
+      this.draw();
+    });
   }
 
   showColumns() {
     this.layoutOf = layoutColumns(this.columns, this.element.clientWidth);
     this.element.style.setProperty("--fz-grid", this.layoutOf.template);
     this.element.style.setProperty("--fz-least", `${this.layoutOf.least}px`);
+    setAttribute(this.element, "data-wide", this.layoutOf.least > this.element.clientWidth ? "true" : null);
     setAttribute(this.element, "aria-colcount", String(this.columns.length + 1));
     const cells = [make("span", "fz-name", "Name", { role: "columnheader" })];
     for (const column of COLUMNS) {
       if (!this.columns.includes(column.key)) continue;
       const cell = make("span", `fz-${column.key}`, column.title, {
         role: "columnheader",
-        title: column.says,
+        title: column.more ?? column.says,
       });
       if (column.number) cell.classList.add("fz-num");
       if (!this.layoutOf.shown.includes(column.key)) cell.classList.add("fz-unseen");
@@ -280,14 +290,10 @@ export class RowList {
   }
 
   resized() {
-    const { template } = layoutColumns(this.columns, this.element.clientWidth);
-    if (template !== this.layoutOf.template) {
-      this.showColumns();
-      const focused = this.drawn.get(this.focus) === document.activeElement;
-      this.forgetDrawn();
-      this.draw();
-      if (focused) this.drawn.get(this.focus)?.focus({ preventScroll: true });
-    } else this.draw();
+    const { template, least } = layoutColumns(this.columns, this.element.clientWidth);
+    const wide = least > this.element.clientWidth;
+    if (template !== this.layoutOf.template || wide !== this.element.hasAttribute("data-wide")) this.drawColumns();
+    else this.draw();
   }
 
   // ---- drawing
@@ -308,12 +314,33 @@ export class RowList {
   }
 
   layout() {
+    const place = this.places[this.focus] ?? 0;
     this.rows = visibleRows(this.tree, this.open, this.keep);
     this.places = placesOf(this.rows, this.tree.n);
-    if (this.places[this.focus] === -1) this.focus = this.rows[0] ?? 0;
+    if (this.places[this.focus] === -1) this.focus = this.besides(place);
     this.body.style.height = `${boxHeight(this.rows.length)}px`;
     setAttribute(this.element, "aria-rowcount", String(this.rows.length + 1));
-    this.draw();
+    this.keepingFocus(() => this.draw());
+  }
+
+  /** Where the focus goes when its row does not show any more: a filter's next row, else the one that was closed.
+   * @param {number} place where it was */
+  besides(place) {
+    if (this.keep) return this.rows[Math.max(0, Math.min(place, this.rows.length - 1))] ?? 0;
+    let i = this.focus;
+    while (i > 0 && this.places[i] === -1) i = this.tree.parent[i];
+    return i;
+  }
+
+  /** Draw, and leave the focus in the tree if it was there; one row, and one only, is where Tab leads.
+   * @param {() => void} draw */
+  keepingFocus(draw) {
+    const active = document.activeElement;
+    const within = active === this.element || this.body.contains(active);
+    draw();
+    for (const [i, row] of this.drawn) setAttribute(row, "tabindex", i === this.focus ? "0" : "-1");
+    if (within && !this.body.contains(document.activeElement))
+      (this.drawn.get(this.focus) ?? this.element).focus({ preventScroll: true });
   }
 
   /** Height in which rows are seen. */

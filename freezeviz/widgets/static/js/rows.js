@@ -66,6 +66,8 @@ function nameCell(grid, i) {
     name.append(
       make("span", "fz-badge", "buf", {
         title: "Has buffers (running statistics): freezing does not stop them, hold does",
+        role: "img", // read out as words
+        "aria-label": "with buffers",
       }),
     );
   const info = make("span", "fz-more", undefined, { "aria-hidden": "true", title: "Details (Shift+D)" });
@@ -90,6 +92,7 @@ function fillCell(grid, i, key, cell) {
     if (!grid.columns.includes("shape")) cell.append(make("span", "fz-detail", tree.detail(i)));
   } else if (key === "shape") {
     cell.append(make("span", "fz-detail", tree.detail(i)));
+    cell.title = tree.detail(i);
   } else if (key === "count" && tree.counts[i]) {
     cell.textContent = formatCount(tree.counts[i]);
     cell.title = `${tree.counts[i].toLocaleString("en-US")} parameters`;

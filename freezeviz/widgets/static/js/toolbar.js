@@ -1,7 +1,7 @@
 // @ts-check
 /** The few buttons above the tree; what is used less is in their menus. */
 import { action, keyLabel } from "./actions.js";
-import { button, iconButton, make, setAttribute } from "./dom.js";
+import { button, iconButton, make, passFocusOn, setAttribute } from "./dom.js";
 
 export class Toolbar {
   constructor() {
@@ -64,6 +64,7 @@ export class Toolbar {
     this.freeze.disabled = dead || totals.trainable === 0;
     this.unfreeze.disabled = dead || totals.frozen === 0;
     this.presets.disabled = dead || totals.trainable + totals.frozen === 0;
+    passFocusOn(this.element);
     setAttribute(this.undo, "title", info.undo ? `Undo: ${info.undo}` : "Nothing to undo");
     setAttribute(this.redo, "title", info.redo ? `Redo: ${info.redo}` : "Nothing to redo");
   }

@@ -116,7 +116,8 @@ export class View {
       (about, rest, answered) => this.talk.ask(about, rest, answered),
       (text) => this.panel.setNote(text, "info"),
     );
-    this.columns.append(dashboard.element);
+    // In one column the run stands above the tree, the buttons and the curve first: so Tab has to find them first.
+    this.columns.prepend(dashboard.element);
     this.dashboard = dashboard;
     dashboard.plots.setMarks(this.model.get("marks"));
     dashboard.plots.setHeat(this.model.get("heat"));

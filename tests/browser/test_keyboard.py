@@ -1,0 +1,135 @@
+"""The first tutorial in JupyterLab with the keyboard alone: no mouse, no shortcut past the page."""
+
+import shutil
+
+import pytest
+
+from tests.browser.lab import ROOT, LabNotebook, watched_page
+
+pytestmark = pytest.mark.browser
+
+CHANGES = "[[e.frozen, list(e.paths)] for e in trainer.events if hasattr(e, 'frozen')]"
+LAYER_2 = ["layers.2.weight", "layers.2.bias"]
+LAYER_4 = ["layers.4.weight", "layers.4.bias"]
+
+
+class Keyboard:
+    """Presses keys, and tells what has the focus in the words that a screen reader would use."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def __call__(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    @property
+    def focus(self):
+        return self.page.evaluate(
+            """() => {
+              const e = document.activeElement;
+              if (e.role === "row") return `row ${e.dataset.path}`;
+              return e.ariaLabel ?? e.labels?.[0]?.textContent ?? e.textContent;
+            }"""
+        )
+
+    def tab_to(self, name, key="Tab", most=40):
+        """Press Tab until a control has the focus."""
+        seen = []
+        for _ in range(most):
+            self(key)
+            seen.append(self.focus)
+            if seen[-1] == name:
+                return
+        raise AssertionError(f"{name!r} was not reached: {seen}")
+
+    def run_cells(self, n):
+        """Run so many cells, from the one in hand on, and wait for the last one."""
+        for _ in range(n):
+            self("Shift+Enter")
+        self.page.wait_for_function(
+            """(n) => {
+              const cells = window.jupyterapp.shell.currentWidget.content.widgets.slice(0, n);
+              const code = cells.filter((cell) => cell.model.type === "code");
+              return code.every((cell) => /[0-9]/.test(cell.promptNode.textContent));
+            }""",
+            arg=n,
+        )
+
+
+@pytest.fixture
+def notebook(server, context):
+    shutil.copy(ROOT / "notebooks" / "01_first_freeze.ipynb", server.root)
+    notebook = LabNotebook(watched_page(context), server, "01_first_freeze.ipynb")
+    yield notebook
+    problems = notebook.page.problems
+    notebook.page.close()
+    server.end_kernels()
+    assert problems == []
+
+
+def cell_with(notebook, text):
+    """Return the number of the first cell with some text."""
+    return notebook.page.evaluate(
+        """(text) => window.jupyterapp.shell.currentWidget.content.widgets
+          .findIndex((cell) => cell.model.sharedModel.getSource().includes(text))""",
+        text,
+    )
+
+
+def test_start_freeze_undo_search_and_stop_without_a_mouse(notebook):
+    page, press = notebook.page, Keyboard(notebook.page)
+    shows = cell_with(notebook, "explorer = fv.explore(trainer)")
+    # Lab puts the focus on the notebook when it opens one; in command mode keys are commands.
+    page.wait_for_function("() => document.activeElement.closest('.jp-Notebook') !== null")
+    press("Escape")
+    press.run_cells(shows + 1)
+    page.wait_for_selector(".freezeviz-live .fz-row")
+    assert notebook.python("trainer.status") == "finished"
+    first = notebook.python("len(trainer.events)")
+
+    # Back to the cell with the explorer, and by Tab into it.
+    press("ArrowUp")
+    assert notebook.python("len(trainer.events)") == first
+    press.tab_to("epochs")
+    press("Control+a")
+    page.keyboard.type("100000")
+    press("Shift+Tab")
+    assert press.focus == "Start"
+    press("Enter")
+    notebook.until("trainer.status == 'running'")
+    assert press.focus == "Pause"
+
+    # Two layers, by arrows; what was done is said.
+    press.tab_to("row ")  # the tree: its root
+    press("ArrowDown", "ArrowDown", "ArrowDown")
+    assert press.focus == "row layers.2"
+    press("Space")
+    notebook.until(f"{CHANGES}[-1:] == [[True, {LAYER_2}]]")
+    page.wait_for_function(
+        "() => document.querySelector('.fz-note').textContent.startsWith('Freeze layers.2 after')"
+    )
+    assert press.focus == "row layers.2"
+    press("End", "Enter")
+    notebook.until(f"{CHANGES}[-1:] == [[True, {LAYER_4}]]")
+    assert notebook.python("trainer.status") == "running"
+
+    press("Control+z")
+    notebook.until(f"{CHANGES}[-1:] == [[False, {LAYER_4}]]")
+    frozen = "sorted(p for p, _ in fv.tree_flatten(model.frozen_parameters()))"
+    assert notebook.python(frozen) == sorted(["layers.0.bias", "layers.0.weight", *LAYER_2])
+
+    # Search leads to a parameter in a closed row; it is frozen where it was found.
+    press("/")
+    page.keyboard.type("4.bias")
+    press("ArrowDown")
+    assert press.focus == "row layers.4.bias"
+    press("Shift+F")
+    notebook.until(f"{CHANGES}[-1:] == [[True, ['layers.4.bias']]]")
+
+    press.tab_to("Stop", "Shift+Tab")
+    press("Enter")
+    notebook.until("trainer.status == 'stopped'")
+    page.wait_for_function("() => document.querySelector('.fz-status').innerText === 'stopped'")
+    assert press.focus == "Start"
+    assert notebook.python("receipt.verify().ok") is True
