@@ -88,7 +88,7 @@ class Attributes:
     def _is_member(name: str, value: Any) -> bool:
         if is_module(value):
             return True
-        return name[0] != "_" and (isinstance(value, dict | list) or is_array(value))
+        return name[:1] != "_" and (isinstance(value, dict | list) or is_array(value))
 
     def _counts(self, name: str, value: Any) -> bool:
         """Return whether an array of integers gets new ones: a buffer that nobody registered."""

@@ -117,7 +117,7 @@ def private_modules(module: "Attributes") -> list[tuple[str, Any]]:
     """Return the modules in lists and dicts with a leading underscore, which are no members."""
     found: list[Any] = []
     for name, value in vars(module).items():
-        if name[0] == "_" and name not in _OWN and isinstance(value, dict | list):
+        if name[:1] == "_" and name not in _OWN and isinstance(value, dict | list):
             _collect(found, module, "", vars(module), [(name, value)])
     return [(name, value) for name, slot, value in found if slot is None]
 
@@ -127,7 +127,7 @@ def own_parameters(module: "Attributes") -> list[Slot]:
     return [
         slot
         for name, slot, value in own(module)
-        if slot is not None and name[0] != "_" and not is_buffer(module, name, value)
+        if slot is not None and name[:1] != "_" and not is_buffer(module, name, value)
     ]
 
 
@@ -188,11 +188,11 @@ class Tree:
         prefix = f"{path}." if path else ""
         for name, slot, value in own(module):
             if slot is None:
-                if public and name[0] == "_":
+                if public and name[:1] == "_":
                     self._hidden.append((prefix + name, value))
                 else:
                     self._visit(value, prefix + name, public)
-            elif public and name[0] != "_":
+            elif public and name[:1] != "_":
                 self._add(prefix + name, slot, value, is_buffer(module, name, value))
         if self._private:
             for name, value in private_modules(module):

@@ -29,7 +29,7 @@ def nested(root: Module, entries: list[Entry]) -> dict[str, Any]:
         if id(module) in seen:
             return {}
         seen.add(id(module))
-        public = {name: value for name, value in module._members.items() if name[0] != "_"}
+        public = {name: value for name, value in module._members.items() if name[:1] != "_"}
         return dict_tree(module, "", public)
 
     def dict_tree(owner: Module, prefix: str, container: dict[Any, Any]) -> dict[Any, Any]:

@@ -57,10 +57,14 @@ def cost_levels(history: "History", known: tuple[Level, ...] = ()) -> tuple[Leve
     return tuple(levels)
 
 
-def ceiling(values: np.ndarray) -> float:
-    """Return how far up a plot of times has to reach: a few that took very long are cut off."""
+def ceiling(values: np.ndarray, levels: tuple[Level, ...] = ()) -> float:
+    """Return how far up a plot of times has to reach: those that took very long are cut off.
+
+    Where the typical ones are known, so are many that took long, as on a busy machine.
+    """
     known = values[np.isfinite(values)]
     if not len(known):
         return 1.0
     usual = float(np.percentile(known, 98))
-    return max(min(float(known.max()) * 1.05, 1.6 * usual), 1e-9)
+    most = 4 * max((level.seconds for level in levels), default=np.inf)
+    return max(min(float(known.max()) * 1.05, 1.6 * usual, most), 1e-9)

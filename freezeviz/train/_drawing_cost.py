@@ -68,23 +68,27 @@ def _draw_seconds(
 ) -> None:
     steps = history.steps
     seconds = steps["seconds"]
-    top = ceiling(block_means(steps["step"], seconds)[1])
+    levels = cost_levels(history)
+    top = ceiling(block_means(steps["step"], seconds)[1], levels)
     unit, name = next((u for u in UNITS if top >= 2 * u[0]), UNITS[-1])
     x, y = block_means(axis.at(steps["step"]), np.where(np.isfinite(seconds), seconds, np.nan))
     y = y / unit
     axes.plot(x, y, color=SKY, linewidth=0.7, alpha=0.8)
     axes.set_ylim(0, top / unit)
     axes.set_ylabel(f"{name} per step")
-    free = 0.0  # in pixels: where the last value ends
-    for level in cost_levels(history):
-        a, b = axis.at(np.array([level.start, level.end], float)).tolist()
+    for level in levels:
+        ends = axis.at(np.array([level.start, level.end], float))
+        axes.plot(ends, [level.seconds / unit] * 2, color=BLUE, linewidth=2, solid_capstyle="butt")
+    taken: list[tuple[float, float]] = []  # in pixels
+    for level in sorted(levels, key=lambda level: level.start - level.end):  # the longest first
+        a = float(axis.at(np.array([level.start], float))[0])
         value = level.seconds / unit
-        axes.plot([a, b], [value, value], color=BLUE, linewidth=2, solid_capstyle="butt")
         text = f"{value:.3g} {name}"
         left = a / right * layout.axes_width + 4
-        if left < free or left + 0.6 * layout.font * len(text) > layout.axes_width:
+        end = left + 0.6 * layout.font * len(text)
+        if end > layout.axes_width or any(left < past and first < end for first, past in taken):
             continue  # no room between its neighbours: the line says it
-        free = left + 0.6 * layout.font * len(text)
+        taken.append((left, end))
         axes.annotate(
             text, (a, min(value, 0.97 * top / unit)), xytext=(4, 3), textcoords="offset points",
             color=INK, fontsize=layout.points, va="bottom",

@@ -51,9 +51,7 @@ def rich() -> tuple[dict[str, Any], list[int], bytes, bytes]:
     measures = b"".join(
         struct.pack("<4f", 0.5 * i, 0.001 * i, 1 / (i + 1), 1000.0 * i) for i in range(len(nodes))
     )
-    roles = bytes(
-        [TRAINS, IDLE_ROLE, IDLE_ROLE, IDLE_ROLE, IDLE_ROLE, STOPS, 0, 0, FLOWS, TRAINS]
-    )
+    roles = bytes([TRAINS, IDLE_ROLE, IDLE_ROLE, IDLE_ROLE, IDLE_ROLE, STOPS, 0, 0, FLOWS, TRAINS])
     return tree, state, measures, roles
 
 

@@ -1,11 +1,9 @@
-"""The explorer for everyone: axe-core on every state, in every look; zoom, motion, forced colours."""
-
-import json
+"""The explorer for everyone: axe-core on every state and look; zoom, motion, forced colours."""
 
 import pytest
 
 from tests.browser.axe import load, violations
-from tests.browser.lab import SETUP, SHOW, START, watched_page
+from tests.browser.lab import watched_page
 from tests.browser.states import STATES, show_rich
 from tests.browser.stub_page import IDLE, mlp, mount
 
@@ -17,15 +15,21 @@ ZOOMED = {"width": 640, "height": 450}  # 1280 by 900 at 200 %: see `sharp`
 CONTRAST = ["color-contrast", "link-in-text-block"]
 
 
-@pytest.fixture
-def sharp(browser):
-    """A page with two device pixels to one of its own: a small one is a large one at 200 %."""
+@pytest.fixture(scope="module")
+def sharp_context(browser):
     context = browser.new_context(viewport=WIDE, device_scale_factor=2)
-    page = watched_page(context)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def sharp(sharp_context):
+    """A page with two device pixels to one of its own: a small one is a large one at 200 %."""
+    page = watched_page(sharp_context)
     page.set_content("<!doctype html><html lang='en'><body></body></html>")
     yield page
     assert page.problems == []
-    context.close()
+    page.close()
 
 
 def settle(page):
@@ -53,7 +57,7 @@ def test_axe_finds_nothing(sharp, state):
     found["narrow"] = violations(sharp)
     look(sharp, ZOOMED)
     found["200 %"] = violations(sharp)
-    assert found == dict.fromkeys(found, [])
+    assert found == {name: [] for name in found}
 
 
 def test_axe_would_find_something(page):
@@ -158,21 +162,3 @@ def test_shapes_are_seen_in_colours_of_the_system(page):
         for selected in (True, False)
     )
     assert chosen != other
-
-
-def test_in_jupyterlab_too(open_notebook):
-    notebook = open_notebook(SETUP, SHOW, START)
-    page = notebook.page
-    notebook.row("layers.0").click()
-    page.wait_for_selector('.fz-row[data-path="layers.0"][data-state="frozen"]')
-    page.wait_for_selector(".fz-plots canvas")
-    load(page)
-    assert violations(page, ".freezeviz-live") == []
-    notebook.python("exec('trainer.stop()')")
-    theme = json.dumps("JupyterLab Dark")
-    page.evaluate(
-        f"() => window.jupyterapp.commands.execute('apputils:change-theme', {{theme: {theme}}})"
-    )
-    page.wait_for_selector('body[data-jp-theme-light="false"]', state="attached")
-    settle(page)
-    assert violations(page, ".freezeviz-live") == []

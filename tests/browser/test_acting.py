@@ -342,7 +342,7 @@ def test_columns_are_chosen_and_kept(page):
     assert page.get_by_role("menu").count() == 1
     page.keyboard.press("Escape")
     heads = page.get_by_role("columnheader").all_text_contents()
-    assert heads == ["Name", "Type", "Params", "Grad. norm", "Step time", "State", "Backward"]
+    assert heads == ["Name", "Type", "Params", "State", "Backward", "Grad. norm", "Step time"]
     assert row(page, "layers.0").locator(".fz-gradient").text_content() == "0.500"
     assert row(page, "layers.0").locator(".fz-time").text_content() == "50.0\u00a0%"
     assert page.get_by_role("treegrid").get_attribute("aria-colcount") == "7"

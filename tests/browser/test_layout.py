@@ -82,3 +82,13 @@ def test_in_one_wide_column_the_numbers_stand_beside_the_plots(page):
     metrics = page.locator(".fz-metrics").bounding_box()
     assert metrics["x"] >= plots["x"] + plots["width"]
     assert metrics["y"] == pytest.approx(plots["y"], abs=2)
+
+
+@pytest.mark.parametrize("width", [1280, 460, 380])
+def test_histograms_stand_in_sight_beside_their_numbers(page, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    STATES["details"](page)
+    pane = page.locator(".fz-arrays-box").bounding_box()
+    drawn = page.locator(".fz-histogram").first.bounding_box()
+    assert drawn["width"] >= 40
+    assert drawn["x"] + drawn["width"] <= pane["x"] + pane["width"]

@@ -11,7 +11,6 @@ from tests.browser.plots_page import gradients_of, history_of, show_history
 from tests.browser.stub_page import (
     RUNNING,
     clicks,
-    columns,
     default_state,
     kernel_answer,
     kernel_set,
@@ -27,7 +26,7 @@ NAMES = {
     "tag, escaped": "&lt;img src=x onerror=&quot;pwned = 1&quot;&gt;",
     "tag, escaped twice": "&amp;lt;img src=x onerror=&quot;pwned = 1&quot;&gt;",
     "end of a script": "</script></div><script>pwned = 1</script>",
-    "end of an attribute": "\" onfocus=\"pwned = 1\" autofocus tabindex=\"0\" x='",
+    "end of an attribute": '" onfocus="pwned = 1" autofocus tabindex="0" x=\'',
     "address": "javascript:pwned=1",
     "template": "${pwned = 1} {{pwned = 1}} %s",
     "style": "</style><style>* { display: none }</style>",

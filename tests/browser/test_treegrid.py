@@ -354,10 +354,10 @@ READ_OUT = """
       - gridcell "mixed":
         - checkbox "mixed" [checked=mixed]
       - gridcell "trains"
-    - row "stem with buffers BatchNorm1d 64 128 frozen and held nothing to do" [level=2]:
-      - gridcell "stem with buffers":
+    - row "stem has buffers BatchNorm1d 64 128 frozen and held nothing to do" [level=2]:
+      - gridcell "stem has buffers":
         - text: stem
-        - img "with buffers": buf
+        - img "has buffers": buf
       - gridcell "BatchNorm1d 64"
       - gridcell "128"
       - gridcell "frozen and held":

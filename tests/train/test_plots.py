@@ -11,7 +11,7 @@ import freezeviz as fv
 from freezeviz import nn, optim
 from freezeviz.train import FreezeChanged, History, Measured, StepDone, Validated
 from freezeviz.train._axis import Axis, epoch_knots
-from freezeviz.train._cost import ceiling, cost_levels
+from freezeviz.train._cost import Level, ceiling, cost_levels
 from freezeviz.train._decimate import block_means, ema
 from freezeviz.train._drawing_gradients import column_edges
 from freezeviz.train._figure import gradients_figure
@@ -230,6 +230,13 @@ def test_the_ceiling_leaves_a_few_slow_steps_out():
     times[::97] = 1.0
     assert 0.01 < ceiling(times) < 0.02
     assert ceiling(np.array([np.nan])) == 1.0
+
+
+def test_nor_do_many_slow_steps_raise_it_where_the_typical_ones_are_known():
+    times = np.full(1000, 0.01)
+    times[::9] = 1.0
+    assert ceiling(times) > 1
+    assert ceiling(times, (Level(0, 500, 0.01), Level(500, 1000, 0.004))) == pytest.approx(0.04)
 
 
 # ---- gradients ----------------------------------------------------------------------------------

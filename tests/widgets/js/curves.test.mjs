@@ -170,3 +170,10 @@ test("a few slow steps do not flatten the others", () => {
   assert.ok(timeCeiling(times) < 0.02);
   assert.equal(timeCeiling(Float32Array.from([NaN])), 1);
 });
+
+test("nor do many slow steps, where the typical ones are known", () => {
+  const times = new Float32Array(1000).fill(0.01);
+  for (let i = 0; i < 100; i++) times[i * 9] = 1;
+  assert.ok(timeCeiling(times) > 1);
+  assert.ok(Math.abs(timeCeiling(times, [0.01, 0.004]) - 0.04) < 1e-9);
+});

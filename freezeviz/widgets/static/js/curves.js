@@ -257,12 +257,14 @@ export function logTicks(low, high, most) {
   return found;
 }
 
-/** How far up times have to reach: a few that took very long are cut off. @param {Float32Array | undefined} seconds */
-export function timeCeiling(seconds) {
+/** How far up times have to reach: those that took very long are cut off, however many on a busy machine.
+ * @param {Float32Array | undefined} seconds @param {number[]} [typical] of the stretches */
+export function timeCeiling(seconds, typical = []) {
   const known = Array.from(seconds ?? [])
     .filter((value) => Number.isFinite(value))
     .sort((a, b) => a - b);
   if (!known.length) return 1;
   const usual = known[Math.min(known.length - 1, Math.floor(0.98 * known.length))];
-  return Math.max(Math.min(1.05 * known[known.length - 1], 1.6 * usual), 1e-9);
+  const most = typical.length ? 4 * Math.max(...typical) : Infinity;
+  return Math.max(Math.min(1.05 * known[known.length - 1], 1.6 * usual, most), 1e-9);
 }

@@ -162,6 +162,8 @@ export class DetailsPane {
         class: "fz-histogram",
         width: String(HISTOGRAM_WIDTH),
         height: String(HISTOGRAM_HEIGHT),
+        viewBox: `0 0 ${HISTOGRAM_WIDTH} ${HISTOGRAM_HEIGHT}`,
+        preserveAspectRatio: "none",
         role: "img",
         "aria-label": label,
       });

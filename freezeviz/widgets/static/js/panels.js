@@ -96,7 +96,12 @@ export function costPanels(curves, axis, palette) {
       columns: [seconds.map((value) => (typeof value === "number" ? value * 1000 : value))],
       lines: [{ label: "ms per step", color: palette.pale, width: 1 }],
       height: { floor: 0 },
-      top: timeCeiling(steps.width > 1 ? steps.mean.seconds : steps.y.seconds) * 1000,
+      top:
+        1000 *
+        timeCeiling(
+          steps.width > 1 ? steps.mean.seconds : steps.y.seconds,
+          curves.levels.map((level) => level.seconds),
+        ),
       tick: plainTick,
       levels: curves.levels.map(({ start, end, seconds }) => ({
         x0: axis.at(start),

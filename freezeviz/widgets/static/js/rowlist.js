@@ -154,14 +154,16 @@ export class RowList {
   setMeasures(measures, roles) {
     this.measures = measures;
     this.roles = roles.length === this.tree.n ? roles : new Uint8Array(0);
-    const expected =
-      this.tree.n > 0 && Boolean(roleOf(this.roles.find((byte) => (byte & 7) !== 0))?.expected);
-    const title = this.head.querySelector(".fz-backward");
-    if (title) {
-      setAttribute(title, "data-expected", expected ? "true" : null);
-      title.setAttribute("title", expected ? EXPECTED_ROLES : MEASURED_ROLES);
-    }
+    this.paintHead();
     for (const [i, row] of this.drawn) paintMeasures(this, i, row);
+  }
+
+  paintHead() {
+    const title = this.head.querySelector(".fz-backward");
+    if (!title || !this.roles.length) return;
+    const expected = Boolean(roleOf(this.roles.find((byte) => (byte & 7) !== 0))?.expected);
+    setAttribute(title, "data-expected", expected ? "true" : null);
+    title.setAttribute("title", expected ? EXPECTED_ROLES : MEASURED_ROLES);
   }
 
   /** @param {number[]} rows @param {Float32Array} values row after row */
@@ -287,6 +289,7 @@ export class RowList {
       cells.push(cell);
     }
     this.head.replaceChildren(...cells);
+    this.paintHead();
   }
 
   resized() {

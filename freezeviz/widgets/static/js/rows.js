@@ -67,7 +67,7 @@ function nameCell(grid, i) {
       make("span", "fz-badge", "buf", {
         title: "Has buffers (running statistics): freezing does not stop them, hold does",
         role: "img", // read out as words
-        "aria-label": "with buffers",
+        "aria-label": "has buffers",
       }),
     );
   const info = make("span", "fz-more", undefined, { "aria-hidden": "true", title: "Details (Shift+D)" });

@@ -1,10 +1,11 @@
-"""The first tutorial in JupyterLab with the keyboard alone: no mouse, no shortcut past the page."""
+"""For everyone, in JupyterLab: the first tutorial with the keyboard alone, and axe-core."""
 
 import shutil
 
 import pytest
 
-from tests.browser.lab import ROOT, LabNotebook, watched_page
+from tests.browser.axe import load, violations
+from tests.browser.lab import ROOT, SETUP, SHOW, START, LabNotebook, watched_page
 
 pytestmark = pytest.mark.browser
 
@@ -133,3 +134,21 @@ def test_start_freeze_undo_search_and_stop_without_a_mouse(notebook):
     page.wait_for_function("() => document.querySelector('.fz-status').innerText === 'stopped'")
     assert press.focus == "Start"
     assert notebook.python("receipt.verify().ok") is True
+
+
+def test_axe_finds_nothing_in_either_theme(open_notebook):
+    notebook = open_notebook(SETUP, SHOW, START)
+    page = notebook.page
+    notebook.row("layers.0").click()
+    page.wait_for_selector('.fz-row[data-path="layers.0"][data-state="frozen"]')
+    page.wait_for_selector(".fz-plots canvas")
+    load(page)
+    assert violations(page, ".freezeviz-live") == []
+    notebook.python("exec('trainer.stop()')")
+    page.evaluate(
+        "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
+        "JupyterLab Dark",
+    )
+    page.wait_for_selector('body[data-jp-theme-light="false"]', state="attached")
+    page.wait_for_timeout(100)
+    assert violations(page, ".freezeviz-live") == []
