@@ -86,7 +86,10 @@ class Bridge:
         if self.run is not None:
             self.run.warm()
             self._tell_problem()
-        self.widget = ExplorerWidget(lambda: repr(explorer), **self._traits(everything=True))
+        # Said, as it stays in a saved notebook beside a copy that was brought up to date later.
+        self.widget = ExplorerWidget(
+            lambda: f"When this cell ran:\n{explorer!r}", **self._traits(everything=True)
+        )
         self.widget.on_msg(lambda _widget, content, _buffers: self.receive(content))
         self.widget.on_close(self.close)
         self._endings.append(self.controller.subscribe(self._changed))

@@ -173,7 +173,8 @@ class Ours:
             ),
             "search": (
                 search.format("1.weight"),
-                "/[1-9]/.test(document.querySelector('.freezeviz-live .fz-search-count')?.textContent)",
+                "/[1-9]/.test("
+                "document.querySelector('.freezeviz-live .fz-search-count')?.textContent)",
             ),
             "freeze all": (button.format("freeze_all"), f"{state} === 'frozen'"),
         }

@@ -52,7 +52,8 @@ def test_a_cell_shows_the_widget_with_a_text_that_is_always_the_same(execute):
     result = first[-1]
     assert result["output_type"] == "execute_result"
     assert VIEW in result["data"]
-    assert result["data"]["text/plain"].startswith("name        type           parameters")
+    text = result["data"]["text/plain"]
+    assert text.startswith("When this cell ran:\nname        type           parameters")
     texts = [[o["data"]["text/plain"] for o in outputs] for outputs in (first, second)]
     assert texts[0] == texts[1]
     htmls = [[o["data"].get("text/html") for o in outputs] for outputs in (first, second)]
