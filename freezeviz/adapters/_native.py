@@ -4,6 +4,7 @@ import inspect
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from typing import Any
 
 import array_api_compat
@@ -17,7 +18,6 @@ from freezeviz.adapters._protocol import LayerInfo, Probe
 from freezeviz.errors import SelectorError, closest
 from freezeviz.nn import Module, _calls
 from freezeviz.nn._freezing import freeze, release, unfreeze
-from freezeviz.nn._members import Entry
 
 __all__ = ["NativeAdapter"]
 
@@ -76,18 +76,19 @@ class NativeAdapter:
             If the model has no such parameter; nothing changes then.
         """
         known = self._tree()
-        wanted: dict[str, Entry] = {}
-        for path in paths:
-            entry = known.entries.get(path)
-            if entry is None:
-                hint = closest(path, known.entries)
-                raise SelectorError(f"no parameter {path!r} in the model.{hint}")
-            wanted[entry.path] = entry
+        entries = known.entries
+        try:
+            # By path: an array that was named twice is changed once.
+            wanted = {entry.path: entry for entry in map(entries.__getitem__, paths)}
+        except KeyError as error:
+            path = error.args[0]
+            hint = closest(path, entries)
+            raise SelectorError(f"no parameter {path!r} in the model.{hint}") from None
         change = freeze if frozen else unfreeze
-        slots = [slot for entry in wanted.values() for slot in entry.slots]
+        slots = list(chain.from_iterable(entry.slots for entry in wanted.values()))
         for slot in slots:
             change(slot)
-        known.take(wanted.values())
+        known.take(slots)
         if not frozen:
             release((module for _, module in known.tree.modules), slots)
         if hold is not None:

@@ -19,7 +19,7 @@ from freezeviz.adapters._index import ParameterIndex, index_of
 from freezeviz.adapters._protocol import BufferInfo, LayerInfo, ParameterInfo
 from freezeviz.backend import is_array, memory_key
 from freezeviz.nn import Embedding, Module, _bind
-from freezeviz.nn._members import Entry, Tree
+from freezeviz.nn._members import Entry, Slot, Tree
 
 __all__ = ["NativeTree"]
 
@@ -181,11 +181,11 @@ class NativeTree:
                     changed.append((members, i))
         return self._take(changed)
 
-    def take(self, entries: Iterable[Entry]) -> None:
-        """Take in new arrays of entries that were frozen or unfrozen: views of the same memory."""
-        for entry in entries:
-            for slot in entry.slots:
-                self._things[self._places[id(slot.container), slot.key]] = slot.value
+    def take(self, slots: Iterable[Slot]) -> None:
+        """Take in new arrays of slots that were frozen or unfrozen: views of the same memory."""
+        things, places = self._things, self._places
+        for _, _, container, key in slots:
+            things[places[id(container), key]] = container[key]
 
     def _take(self, changed: list[tuple[_Members, int]]) -> bool:
         """Take in new arrays, if they are tied as those before were."""

@@ -317,9 +317,9 @@ class Controller(ControllerView):
                 raise SelectorError(f"{words}: no parameters there, nothing to freeze or unfreeze")
             return model, mask, words, rows
         mask = model.picker.pick(what)
-        rows = tuple(model.parameter_rows[mask].tolist())
         if isinstance(what, str) and what in index and not is_glob(what):
-            rows = (index[what],)
+            return model, mask, describe(what, ()), (index[what],)
+        rows = tuple(model.parameter_rows[mask].tolist())
         return model, mask, describe(what, model.index.names(mask)), rows
 
     def _act(

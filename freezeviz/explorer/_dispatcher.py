@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 
 from freezeviz.adapters import ModelAdapter
 from freezeviz.errors import RunError
@@ -175,7 +176,9 @@ class Dispatcher:
             orders = self._tree.orders(deed.transition(), back=back, spared=spared)
         if orders:
             index = self._tree.structure.index
-            rows = tuple(index[path] for order in orders for path in order.paths)
+            # Rows show what is on its way to a run.
+            paths = chain.from_iterable(order.paths for order in orders if self.run is not None)
+            rows = tuple(map(index.__getitem__, paths))
             label = f"{origin} {deed.label}" if len(orders) > 1 else ""
             self.give(Action(tuple(orders), rows, label, origin))
 

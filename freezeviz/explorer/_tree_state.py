@@ -1,8 +1,9 @@
 """The rows of a model and what of them is frozen and held: what a controller knows."""
 
+import gc
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,7 +72,8 @@ class TreeState:
     def __init__(self, adapter: ModelAdapter) -> None:
         self.adapter = adapter
         self.lock = threading.RLock()
-        self.model = TreeModel(adapter, adapter.snapshot())
+        with _no_collection():
+            self.model = TreeModel(adapter, adapter.snapshot())
         self._frozen = self._mask(adapter.frozen())
         self._held = self._mask(adapter.held())
 
@@ -205,3 +207,18 @@ class TreeState:
 
     def _names(self, mask: np.ndarray) -> tuple[str, ...]:
         return tuple(self.structure.paths[i] for i in np.flatnonzero(mask))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking through what is being built, again and again.
+
+    That was a third of the time for 10,000 modules, and nothing built here is garbage.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -120,7 +120,7 @@ def test_the_widget_begins_with_the_whole_state(pages):
     assert page.state("layers.0") == FROZEN
     assert page.state("layers.1") == NONE
     assert page.widget.run is None
-    assert repr(page.widget) == repr(page.explorer)
+    assert repr(page.widget) == f"When this cell ran:\n{page.explorer!r}"
 
 
 def test_a_click_on_a_model_is_applied_shown_and_answered(pages):
