@@ -9,14 +9,6 @@ from freezeviz import nn
 from tests.train._setup import eventually, kinds, make_trainer, weights
 
 
-@pytest.fixture(autouse=True)
-def python_s_own_handler():
-    """A shell that starts the tests in its background has interrupts ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def interrupting_loss(*steps):
     """A loss in the middle of which the signal arrives: it is computed in the main thread."""
     made = []

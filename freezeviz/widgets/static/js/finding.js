@@ -103,8 +103,10 @@ export class Finding {
   searchKey(name) {
     if (name === "Enter" || name === "F3") this.step(1);
     else if (name === "Shift+Enter" || name === "Shift+F3") this.step(-1);
-    else if (name === "ArrowDown") this.leave(this.grid.current);
-    else if (name === "Escape" && this.search.text) this.search.clear();
+    else if (name === "ArrowDown") {
+      this.search.flush(); // or the row would be the one of what was typed before
+      this.leave(this.grid.current);
+    } else if (name === "Escape" && this.search.text) this.search.clear();
     else if (name === "Escape") this.leave(-1);
     else return false;
     return true;
