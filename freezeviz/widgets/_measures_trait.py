@@ -15,6 +15,7 @@ from freezeviz.widgets._worker import Worker
 CODES = {TRAINS: 1, FLOWS: 2, STOPS: 3, IDLE: 4}
 BIT_EXPECTED = 8
 SHORTEST = 0.1  # seconds from one to the next, however fast somebody clicks
+BEHIND = 0.05  # seconds that the state which somebody waits for has the interpreter for itself
 
 
 class RowMeasures:
@@ -54,7 +55,7 @@ class RowMeasures:
 
     def _work(self) -> None:
         if self._worker.is_apart:
-            time.sleep(max(0.0, self._began + SHORTEST - time.monotonic()))
+            time.sleep(max(BEHIND, self._began + SHORTEST - time.monotonic()))
         self._began = time.monotonic()
         self._wanted = False  # before looking: what changes from now on is asked for anew
         structure, frozen, _, _ = self._controller.masks()
