@@ -12,7 +12,7 @@ from freezeviz.random import seed
 from freezeviz.tree import tree_flatten, tree_map, tree_unflatten
 
 if TYPE_CHECKING:
-    from freezeviz import adapters, data, explicit, freezing, models, train
+    from freezeviz import adapters, autodiff, data, explicit, freezing, models, train
     from freezeviz.explorer import steps, summary
     from freezeviz.freezing import Policy, Receipt, Selection, freeze, receipt, select, unfreeze
     from freezeviz.train import Trainer
