@@ -18,7 +18,7 @@ from tests.browser.stub_page import (
     mount,
     sent,
 )
-from tests.browser.test_tree import HOSTILE, focused, row, word
+from tests.browser.test_tree import HOSTILE, dialog_gone, focused, row, word
 
 pytestmark = pytest.mark.browser
 
@@ -431,7 +431,7 @@ def test_code_is_shown_and_copied(page, context):
     assert dialog.get_by_role("textbox").input_value() == 'fv.freeze(model, "<b>layers.0</b>")'
     assert page.evaluate("() => window.copied") == ['fv.freeze(model, "<b>layers.0</b>")']
     page.keyboard.press("Escape")
-    assert page.get_by_role("dialog").count() == 0
+    dialog_gone(page)
     assert focused(page) == "layers.0"
 
 

@@ -17,6 +17,7 @@ from tests.browser.stub_page import (
     make_info,
     mount,
 )
+from tests.browser.test_tree import dialog_gone
 
 pytestmark = pytest.mark.browser
 
@@ -135,6 +136,7 @@ def test_in_sentences_banners_and_dialogs(clean):
     kernel_answer(clean, "code", {"text": everything})
     assert clean.get_by_role("dialog").get_by_role("textbox").input_value() == everything
     clean.keyboard.press("Escape")
+    dialog_gone(clean)
     clean.keyboard.press("Shift+S")
     clean.get_by_label("Selector: path").fill("x")
     clean.wait_for_function("() => window.sent.some((m) => m.about === 'preview')")

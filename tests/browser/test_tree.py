@@ -38,6 +38,11 @@ def focused(page):
     return page.evaluate("() => document.activeElement?.getAttribute('data-path')")
 
 
+def dialog_gone(page):
+    """A dialog tells of its end in a task of its own, after which the focus is back."""
+    page.locator("dialog").wait_for(state="detached")
+
+
 def shown(page):
     """Labels in the order in which they are seen."""
     return page.evaluate(

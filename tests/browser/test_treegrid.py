@@ -17,7 +17,7 @@ from tests.browser.stub_page import (
     wide,
 )
 from tests.browser.test_acting import selected
-from tests.browser.test_tree import clicks, focused, row
+from tests.browser.test_tree import clicks, dialog_gone, focused, row
 
 pytestmark = pytest.mark.browser
 
@@ -295,7 +295,7 @@ def test_a_menu_gives_the_focus_back_though_its_row_was_made_anew(page):
     page.keyboard.press("?")
     kernel_set(page, tree=columns(mlp(), version=3), state=default_state(mlp()))
     page.keyboard.press("Escape")
-    assert page.get_by_role("dialog").count() == 0
+    dialog_gone(page)
     assert focused(page) == "layers.2"
 
 
