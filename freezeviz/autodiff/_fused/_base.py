@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from freezeviz.autodiff import _sets
 from freezeviz.autodiff._primitives import unbroadcast
 from freezeviz.autodiff._tracer import Like, Tracer, innermost
 from freezeviz.errors import AutodiffError
@@ -28,6 +29,11 @@ class Fused:
     reference : callable
         The same function composed of primitives: used under nested traces, where kernels would
         have to be differentiated themselves, and by the tests as the kernels' oracle.
+
+    Notes
+    -----
+    `forward` and `backward` are the portable kernels, for any array library. `add` brings faster
+    ones for some calls.
     """
 
     def __init__(
@@ -47,6 +53,24 @@ class Fused:
         if name in FUSED:
             raise ValueError(f"{name} is defined already")
         FUSED[name] = self
+        self.kernels: list[_sets.Kernels] = []
+        self._asked: tuple[_sets.Kernels, ...] = ()
+        _sets.on_change(self._choose)
+
+    def add(self, kernels: _sets.Kernels) -> None:
+        """Add a set's kernels for this primitive."""
+        self.kernels.append(kernels)
+        self._choose()
+
+    def _choose(self) -> None:
+        self._asked = _sets.chosen(self.kernels)
+
+    def _pair(self, needs: Any, args: Any, options: Any) -> tuple[Any, Any]:
+        """Return forward and backward of the first kernels that accept a call."""
+        for kernels in self._asked:
+            if kernels.accepts(needs, *args, **options):
+                return kernels.forward, kernels.backward
+        return self.forward, self.backward
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         for name in self.arguments[len(args) :]:
@@ -58,15 +82,18 @@ class Fused:
             return self.reference(*args, **options)
         tape = innermost(args)
         if tape is None:
-            return self.forward((False,) * len(args), *args, **options)[0]
+            needs = (False,) * len(args)
+            forward, _ = self._pair(needs, args, options)
+            return forward(needs, *args, **options)[0]
         values = tuple([a.value if type(a) is Tracer and a.tape is tape else a for a in args])
         if tape.nested or any(type(v) is Tracer for v in values):
             return self.reference(*args, **options)
         needs = tuple(type(a) is Tracer for a in args)
-        out, residual = self.forward(needs, *values, **options)
+        forward, backward = self._pair(needs, values, options)
+        out, residual = forward(needs, *values, **options)
         parents = tuple(a.node for a in args if type(a) is Tracer)
         likes = tuple(Like(a.shape, a.dtype) if type(a) is Tracer else None for a in args)
-        backward, name = self.backward, self.name
+        name = self.name
 
         def pull(g: Any) -> tuple[Any, ...]:
             # Only a pullback that was made outside of the trace that differentiates it gets
