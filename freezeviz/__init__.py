@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from freezeviz import nn, optim
 from freezeviz.autodiff import stop_gradient
 from freezeviz.backend import device, to_numpy, use
+from freezeviz.early import import_when_idle
 from freezeviz.errors import FreezevizError, FreezevizWarning, SelectorError
 from freezeviz.paths import KeyPath
 from freezeviz.random import seed
@@ -93,3 +94,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
+
+
+import_when_idle()
+del import_when_idle

@@ -1,9 +1,8 @@
 """The rows of a model and what of them is frozen and held: what a controller knows."""
 
-import gc
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from freezeviz.adapters import LayerInfo, ModelAdapter
 from freezeviz.adapters._index import ParameterIndex
 from freezeviz.explorer._deeds import Transition
 from freezeviz.explorer._filters import Finder
+from freezeviz.explorer._garbage import no_collection
 from freezeviz.explorer._orders import Move, Order, Rule, State
 from freezeviz.explorer._rows import Row, make_rows
 from freezeviz.explorer._structure import Structure, build_structure
@@ -72,7 +72,7 @@ class TreeState:
     def __init__(self, adapter: ModelAdapter) -> None:
         self.adapter = adapter
         self.lock = threading.RLock()
-        with _no_collection():
+        with no_collection():
             self.model = TreeModel(adapter, adapter.snapshot())
         self._frozen = self._mask(adapter.frozen())
         self._held = self._mask(adapter.held())
@@ -207,18 +207,3 @@ class TreeState:
 
     def _names(self, mask: np.ndarray) -> tuple[str, ...]:
         return tuple(self.structure.paths[i] for i in np.flatnonzero(mask))
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking through what is being built, again and again.
-
-    That was a third of the time for 10,000 modules, and nothing built here is garbage.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

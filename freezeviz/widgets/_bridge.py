@@ -18,6 +18,7 @@ from typing import Any
 
 from freezeviz.errors import FreezevizError, FreezevizWarning
 from freezeviz.explorer import Change, Explorer, Structure
+from freezeviz.explorer._garbage import no_collection
 from freezeviz.train import (
     Event,
     Failed,
@@ -222,10 +223,11 @@ class Bridge:
             self.copies.update(*self._picture())
         # The processor's time: the clock would count what training does in between.
         worked = time.thread_time()
-        traits = self._traits(everything)
-        with self.widget.hold_sync():
-            for name, value in traits.items():
-                setattr(self.widget, name, value)
+        with no_collection():
+            traits = self._traits(everything)
+            with self.widget.hold_sync():
+                for name, value in traits.items():
+                    setattr(self.widget, name, value)
         while self._answers:
             view, seq = self._answers.popleft()
             self.widget.send({"type": "ack", "view": view, "seq": seq})
@@ -293,7 +295,8 @@ class Bridge:
             return
         self._state_news = True
         try:
-            self._carry_out(message)
+            with no_collection():
+                self._carry_out(message)
         except FreezevizError as error:
             self._say("error", str(error))
         except Exception as error:
