@@ -124,6 +124,18 @@ def test_a_loop_of_the_users_own_is_not_started_from_the_page(page):
     assert bar.evaluate("(bar) => bar.position") == 0
 
 
+def test_a_loop_of_the_users_own_shows_only_what_it_logs(page):
+    none = {"accuracy": None, "validation_loss": None, "validation_accuracy": None}
+    mount(page, mlp(), run=RUNNING | none)
+    assert page.locator(".fz-metric").locator("visible=true").count() == 4
+    own = RUNNING | none | {"can_start": False}
+    kernel_set(page, run=own)
+    assert page.locator(".fz-metric").locator("visible=true").all_text_contents() == ["Loss0.1235"]
+    kernel_set(page, run=own | {"accuracy": 0.5})
+    assert metric(page, "accuracy") == "50.0\u00a0%"
+    assert page.locator(".fz-metric").locator("visible=true").count() == 2
+
+
 def test_a_failed_run_says_why_and_what_is_left(page):
     mount(page, mlp(), run=RUNNING)
     error = "After step 7: ValueError: <b>boom</b>"

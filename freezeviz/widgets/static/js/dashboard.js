@@ -124,6 +124,11 @@ export class Dashboard {
     const text = progressText(run);
     setText(this.line, text);
     setAttribute(this.bar, "aria-valuetext", text);
+    // A loop of the user's own logs what it has; a Trainer will have a number here.
+    for (const key of /** @type {const} */ (["validation_loss", "accuracy", "validation_accuracy"])) {
+      const group = /** @type {HTMLElement} */ (this.values[key].parentElement);
+      group.hidden = run.can_start === false && (run[key] ?? null) === null;
+    }
     setText(this.values.loss, formatLoss(run.loss));
     setText(this.values.validation_loss, formatLoss(run.validation_loss));
     setText(this.values.accuracy, formatShare(run.accuracy));
