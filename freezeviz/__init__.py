@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from freezeviz import nn, optim
-from freezeviz.autodiff import stop_gradient
+from freezeviz.autodiff import kernels, stop_gradient, use_kernels
 from freezeviz.backend import device, to_numpy, use
 from freezeviz.early import import_when_idle
 from freezeviz.errors import FreezevizError, FreezevizWarning, SelectorError
@@ -38,6 +38,7 @@ __all__ = [
     "explore",
     "freeze",
     "freezing",
+    "kernels",
     "models",
     "nn",
     "optim",
@@ -54,6 +55,7 @@ __all__ = [
     "tree_unflatten",
     "unfreeze",
     "use",
+    "use_kernels",
 ]
 
 # Names that are looked up when first used, to keep `import freezeviz` quick.

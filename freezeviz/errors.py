@@ -14,6 +14,7 @@
     ├── LockedError        (RuntimeError)  a change of what is locked in the explorer
     ├── AutodiffError      (TypeError)     an operation without derivative, or a tracer that leaks
     ├── DeviceError        (RuntimeError)  a device that was asked for and is not there
+    ├── KernelsError       (RuntimeError)  kernels that were asked for and cannot be had
     ├── MissingExtraError  (ImportError)   an optional dependency that is not installed
     └── RunError           (RuntimeError)  a training run that failed or was misused
 
@@ -21,6 +22,7 @@
     ├── UnmatchedKeyWarning       a freeze key that matches no parameter
     ├── NothingTrainableWarning   training with everything frozen
     ├── NonFiniteLossWarning      a loss that became NaN or infinite
+    ├── KernelsWarning            compiled kernels that are installed and do not work
     └── ObserverWarning           an observer of a run that raised
 """
 
@@ -84,6 +86,10 @@ class DeviceError(FreezevizError, RuntimeError):
     """A device that was asked for and is not there."""
 
 
+class KernelsError(FreezevizError, RuntimeError):
+    """Kernels that were asked for and cannot be had."""
+
+
 class MissingExtraError(FreezevizError, ImportError):
     """An optional dependency that is not installed."""
 
@@ -106,6 +112,10 @@ class NothingTrainableWarning(FreezevizWarning):
 
 class NonFiniteLossWarning(FreezevizWarning):
     """A loss that became NaN or infinite."""
+
+
+class KernelsWarning(FreezevizWarning):
+    """Compiled kernels that are installed and do not work."""
 
 
 class ObserverWarning(FreezevizWarning):

@@ -5,8 +5,8 @@ generator of its own for each step (`using`), so two runs with the same seed see
 whatever else draws numbers, in whatever thread.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
 import numpy as np
@@ -39,9 +39,24 @@ def default_rng() -> np.random.Generator:
     return source
 
 
-@contextmanager
-def using(rng: Source) -> Iterator[None]:
-    """Bind the generator in use for the current context.
+class _Using:
+    """Binds a generator while it is entered; a training step takes one, so without a generator."""
+
+    __slots__ = ("_cell", "_token")
+
+    def __init__(self, rng: Source):
+        # A cell, not the generator itself: what a function made has to serve every later draw.
+        self._cell = [rng]
+
+    def __enter__(self) -> None:
+        self._token = _bound.set(self._cell)
+
+    def __exit__(self, *_: object) -> None:
+        _bound.reset(self._token)
+
+
+def using(rng: Source) -> AbstractContextManager[None]:
+    """Return a context manager that binds the generator in use for the current context.
 
     Parameters
     ----------
@@ -54,9 +69,4 @@ def using(rng: Source) -> Iterator[None]:
     >>> with using(np.random.default_rng(0)):
     ...     layer = nn.Linear(4, 4)
     """
-    # A cell, not the generator itself: what a function made has to serve every later draw.
-    token = _bound.set([rng])
-    try:
-        yield
-    finally:
-        _bound.reset(token)
+    return _Using(rng)

@@ -23,6 +23,7 @@ import pytest
 
 import freezeviz.random
 from freezeviz import backend
+from freezeviz.autodiff import _pool, prepare_kernels
 from tests.standin_cupy import CUPYS, cupy_of
 
 _MAC_BROWSERS = (
@@ -37,6 +38,12 @@ _NO_CHROMIUM = (
 # The same examples every time, and no time limit for one: a busy machine is no failure.
 hypothesis.settings.register_profile("freezeviz", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("freezeviz")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compiled_kernels() -> None:
+    """Kernels are compiled before a test measures something, or reads what is printed."""
+    prepare_kernels()
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +66,12 @@ def _same_randomness() -> None:
 def _same_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that calls `fv.use` chooses for itself only."""
     monkeypatch.setattr(backend, "_state", backend._state)
+
+
+@pytest.fixture(autouse=True)
+def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kernel reads before it has written it is NaN, whatever was there before."""
+    monkeypatch.setattr(_pool, "poisoned", True)
 
 
 @pytest.fixture(autouse=True)

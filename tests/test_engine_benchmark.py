@@ -8,11 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import freezeviz as fv
 from tests.benchmarks.engine import __main__ as command
-from tests.benchmarks.engine import results, rounds
+from tests.benchmarks.engine import goals, law, rates, results, rounds, worker
 from tests.benchmarks.engine.engines import BASE, ENGINES
+from tests.benchmarks.engine.operations import nodes, saved
 from tests.benchmarks.engine.products import flops, products
-from tests.benchmarks.engine.worker import gate
+from tests.benchmarks.engine.rates import Rates
+from tests.benchmarks.engine.traffic import elementwise_bytes, optimizer_bytes
+from tests.benchmarks.engine.worker import check_kernels, gate
 from tests.benchmarks.engine.workloads import (
     BATCHES,
     MODES,
@@ -31,6 +35,7 @@ SMALL = {
     "encoder": Encoder("encoder", 2, 3, 8, 2, 12, 5, 20, 3, norm_first=True),
     "BERT": Encoder("BERT", 2, 2, 8, 2, 12, 5, 20, 2, norm_first=False),
 }
+NUMPYS = "freezeviz (numpy)"
 CASES = [pytest.param(work, mode, id=f"{n} {mode}") for n, work in SMALL.items() for mode in MODES]
 
 
@@ -129,14 +134,14 @@ def test_the_count_of_operations_is_that_of_pytorch(work, mode):
 def test_our_first_steps_are_those_of_pytorch(work, mode):
     pytest.importorskip("torch")
     kept = frozen(work, mode)
-    found = {name: gate(ENGINES[name].build(work, mode, 1), kept) for name in (BASE, "freezeviz")}
+    found = {name: gate(ENGINES[name].build(work, mode, 1), kept) for name in (BASE, NUMPYS)}
     assert rounds.gate_problems(found) == {}
     assert found[BASE]["losses"][0] != found[BASE]["losses"][-1]
 
 
 def test_the_gate_sees_what_moves_and_what_does_not():
     work = SMALL["MLP"]
-    run = ENGINES["freezeviz"].build(work, "F1", 1)
+    run = ENGINES[NUMPYS].build(work, "F1", 1)
     found = gate(run, frozen(work, "F3"))
     assert (found["moved"], found["stuck"]) == (["l1.b", "l1.w"], ["l0.b", "l0.w"])
 
@@ -226,6 +231,7 @@ def test_what_is_saved_is_read_again_and_shown(tmp_path):
     assert "| W5 F0 | ? | 3 |" in text
     assert "| W5 F1 | 4 | – |" in text
     assert "a machine; 2031-01-02." in text
+    assert "One of ours is the fastest in 0 of 1 cells." in text
 
 
 # ---------------------------------------------------------------- the command
@@ -236,7 +242,7 @@ def measured(ratio):
         common = {"memory_mb": 1.0, "first_s": 0.1, "disturbed": 0, "median_ms": 2.0}
         return {
             "torch": common | {"least_ms": 1.0, "ratio": 1.0},
-            "freezeviz": common | {"least_ms": ratio, "ratio": ratio},
+            NUMPYS: common | {"least_ms": ratio, "ratio": ratio},
         }, []
 
     return measure
@@ -272,7 +278,7 @@ def test_the_command_reports_regressions_and_fails_by_them(table, monkeypatch, c
 
     monkeypatch.setattr(rounds, "measure", measured(0.6))
     assert command.main(few) == 1
-    assert "Slower than committed:\n  W5 F0 freezeviz: 0.60" in capsys.readouterr().out
+    assert "SLOWER THAN COMMITTED:\n  W5 F0 freezeviz (numpy): 0.60" in capsys.readouterr().out
     assert command.main([*few, "--threads", "1"]) == 0
     assert command.main([*few, "--update"]) == 0
     assert command.main(few) == 0
@@ -285,6 +291,62 @@ def test_the_command_fails_and_writes_nothing_if_an_engine_computes_wrong(
     assert command.main(["--workloads", "W5", "--modes", "F1", "--update"]) == 1
     assert "W5 F1 mlx: moved, though frozen: l0.w" in capsys.readouterr().out
     assert not table.exists()
+
+
+def test_an_interrupted_run_keeps_and_reports_what_it_measured(table, monkeypatch, capsys):
+    whole = measured(0.5)
+
+    def measure(work, mode, plan):
+        if mode == "F2":
+            raise KeyboardInterrupt
+        return whole(work, mode, plan)
+
+    monkeypatch.setattr(rounds, "measure", measure)
+    assert command.main(["--workloads", "W5", "--update"]) == command.INTERRUPTED
+    assert list(results.load(table)["2"]["cells"]) == ["W5 F0", "W5 F1"]
+    said = capsys.readouterr().out
+    assert "2 of 5 cells, interrupted, in" in said
+    assert "one of ours is the fastest in 2 of 2 cells" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [
+        ("freezeviz", [NUMPYS, "freezeviz (numba)"]),
+        ("numba", ["freezeviz (numba)"]),
+        ("jax,numpy,torch", ["torch", NUMPYS, "jax"]),
+    ],
+)
+def test_engines_have_short_names(given, chosen):
+    options = command.arguments().parse_args(
+        ["--engines", given, "--python", f"{given.split(',')[0]}=here"]
+    )
+    assert options.engines == chosen
+    assert {path for _, path in options.python} == {"here"}
+
+
+def test_goals_that_are_not_reached_are_named():
+    def cell(ratio, numba=0.1, peer=1.0):
+        engines = {"torch": 1.0, NUMPYS: ratio, "freezeviz (numba)": numba, "jax": peer}
+        return {name: {"ratio": value, "least_ms": value} for name, value in engines.items()}
+
+    cells = {"W1 F0": cell(0.8, numba=0.61), "W1 F1": cell(0.89), "W1 F2": cell(0.91, 0.7)}
+    assert goals.missed(cells) == [
+        "W1 F0 freezeviz (numba): 0.610 of torch's time, goal 0.6",
+        "W1 F2 freezeviz (numpy): 0.910 of torch's time, goal 0.900: 0.1 above F0",
+        "W1 F2 freezeviz (numba): 0.700 of torch's time, goal 0.660: 0.05 above F0",
+    ]
+    assert goals.missed({"W1 F0": {"jax": {"least_ms": 1.0}}}) == []
+    memory = {"torch": {"least_ms": 1.0, "memory_mb": 50.0}}
+    less = {NUMPYS: {"least_ms": 1.0, "memory_mb": 49.0}}
+    more = {"freezeviz (numba)": {"least_ms": 1.0, "memory_mb": 50.5}}
+    assert goals.missed({"W4 F2": memory | less | more}) == [
+        "W4 F2 freezeviz (numba): 50.5 MB, torch takes 50.0 MB"
+    ]
+    slow = {f"{work} {mode}": cell(0.1, 0.1, 0.05) for work in WORKLOADS for mode in MODES}
+    assert goals.missed(slow) == ["one of ours is the fastest in 0 cells, goal 24"]
+    assert goals.fastest(cells | {"W2 F0": cell(2.0, 2.0), "W3 F0": cell(0.9, 0.9, 0.8)}) == (3, 5)
+    assert goals.fastest({"W1 F0": {NUMPYS: {"least_ms": 1.0}}}) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -304,14 +366,112 @@ def test_the_command_refuses_what_it_does_not_know(given, said, capsys):
 
 
 def test_a_worker_that_cannot_be_started_says_why():
-    version, why = rounds.installed("freezeviz", {"freezeviz": "no/such/python"})
+    version, why = rounds.installed(NUMPYS, {NUMPYS: "no/such/python"})
     assert version is None
     assert "no/such/python" in why
 
 
+@pytest.mark.parametrize(("started", "kept"), [("numpy", "numpy"), ("numba", "numba")])
+def test_each_of_our_engines_has_its_own_kernels(started, kept, monkeypatch):
+    if started == "numba":
+        pytest.importorskip("numba")
+    # Whatever this process was told: the worker is told anew.
+    monkeypatch.setenv("FREEZEVIZ_KERNELS", "numpy" if started == "numba" else "numba")
+    version, why = rounds.installed(f"freezeviz ({started})", {})
+    assert why == ""
+    assert version is not None
+    assert f", {kept} " in version
+
+
+def test_an_engine_with_other_kernels_than_its_own_is_left_out(monkeypatch):
+    monkeypatch.setattr(fv, "kernels", lambda: "numpy")
+    check_kernels("numpy")
+    check_kernels("")
+    with pytest.raises(SystemExit, match="the kernels are those of numpy"):
+        check_kernels("numba")
+
+
+def test_a_slow_engine_takes_fewer_steps(monkeypatch):
+    class Slow:
+        done = 0
+
+        def step(self):
+            self.done += 1
+            return 1.0
+
+        def values(self):
+            return {}
+
+    ticks = iter([0.0, 0.5, 3.0])
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: next(ticks))
+    run = Slow()
+    found = gate(run, frozenset())
+    assert (found["slow"], found["first_s"], run.done) == (True, 0.5, 2)
+    quick = entry(losses=[1.0, 1.0, 0.5])
+    assert rounds.gate_problems({"torch": quick, "mlx": found}) == {}
+
+
 def test_workers_measure_a_cell():
-    plan = rounds.Plan(("freezeviz",), 1, 1, {})
+    plan = rounds.Plan((NUMPYS,), 1, 1, {})
     cell, problems = rounds.measure("W5", "F2", plan)
     assert problems == []
-    assert cell["freezeviz"].keys() >= {"least_ms", "median_ms", "memory_mb", "first_s"}
-    assert 0 < cell["freezeviz"]["least_ms"] <= cell["freezeviz"]["median_ms"]
+    assert cell[NUMPYS].keys() >= {"least_ms", "median_ms", "memory_mb", "first_s"}
+    assert 0 < cell[NUMPYS]["least_ms"] <= cell[NUMPYS]["median_ms"]
+
+
+# ---------------------------------------------------------------- the law
+
+
+def test_bytes_beside_the_products_are_those_of_a_count_by_hand():
+    work = replace(WORKLOADS["W5"], batch=2, widths=(3, 5, 1))
+    # Hidden and output: 2 * 5 and 2 * 1 numbers, read and written; the loss reads and writes two.
+    forward = 2 * 10 + 2 * 2 + 2 * 2
+    hidden, bias, loss = 3 * 10, 2, 2 * 2
+    assert {mode: elementwise_bytes(work, mode) for mode in ("F0", "F2", "F4")} == {
+        "F0": 4 * (forward + hidden + bias + loss),
+        "F2": 4 * (forward + bias + loss),
+        "F4": 4 * (forward + hidden + bias + loss),
+    }
+    assert optimizer_bytes(work, "F0") == 7 * 4 * (3 * 5 + 5 + 5 + 1)
+    assert optimizer_bytes(work, "F4") == 7 * 4 * (5 + 1)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_what_is_frozen_moves_and_keeps_less(name):
+    work = WORKLOADS[name]
+    for count in (elementwise_bytes, optimizer_bytes, saved, nodes):
+        whole = count(work, "F0")
+        assert count(work, "F2") < whole
+        assert all(count(work, mode) <= whole for mode in MODES)
+    # Without weight gradients layers' inputs are kept for ReLU alone, GELU has its own array.
+    assert (saved(work, "F4") < saved(work, "F0")) == isinstance(work, Encoder | Cnn)
+
+
+def test_the_law_is_the_time_of_the_products_and_of_the_bytes():
+    work = WORKLOADS["W2"]
+    products_s, bytes_s = law.predicted(work, "F0", Rates(1e9, 1e6))
+    assert products_s == flops(work, "F0") / 1e9
+    assert bytes_s == (elementwise_bytes(work, "F0") + optimizer_bytes(work, "F0")) / 1e6
+
+
+def test_steps_beyond_the_law_are_named(capsys):
+    best = Rates(1e11, 1e10)
+    seconds = {mode: sum(law.predicted(WORKLOADS["W2"], mode, best)) for mode in ("F0", "F2")}
+    slow, numba = {"F0": 1.2, "F2": 1.3}, "freezeviz (numba)"
+    steps = {("W2", mode, numba): slow[mode] * seconds[mode] for mode in slow}
+    steps["W2", "F0", NUMPYS] = 9 * seconds["F0"]
+    assert law.report(steps, best) == 1
+    said = capsys.readouterr().out
+    assert said.endswith("More than 1.25 times the law:\n  W2 F2 freezeviz (numba)\n")
+    assert "| W2 F0 | numba |" in said
+    assert " | 9.00 |" in said
+    del steps["W2", "F2", numba]
+    assert law.report(steps, best) == 0
+
+
+def test_the_machines_rates_are_measured(monkeypatch):
+    for name, small in (("SIDES", (8,)), ("MEGABYTES", 1), ("SECONDS", 0.0)):
+        monkeypatch.setattr(rates, name, small)
+    found = rates.measured(2)
+    assert found.flops > 0
+    assert found.bytes > 0

@@ -13,7 +13,8 @@ import pytest
 import freezeviz
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ["IPython", "anywidget", "cupy", "ipywidgets", "matplotlib", "sklearn", "torch", "tqdm"]
+HEAVY = ["IPython", "anywidget", "cupy", "ipywidgets", "matplotlib", "numba", "sklearn", "torch"]
+HEAVY += ["tqdm"]
 
 MODULES = {"freezeviz": True} | {
     module.name: module.ispkg

@@ -5,7 +5,11 @@ array, runs at NumPy's own speed and leaves nothing behind.
 """
 
 from freezeviz.autodiff import _fused as fused
-from freezeviz.autodiff import _operators
+from freezeviz.autodiff import (
+    _numpy,  # noqa: F401 - adds its kernels to the fused primitives
+    _operators,
+)
+from freezeviz.autodiff._choice import kernels, prepare_kernels, use_kernels
 from freezeviz.autodiff._count import Counts, count
 from freezeviz.autodiff._fused import (
     attention,
@@ -17,6 +21,7 @@ from freezeviz.autodiff._fused import (
     linear,
     max_pool2d,
     softmax_cross_entropy,
+    squared_error,
 )
 from freezeviz.autodiff._fused._base import FUSED, Fused
 from freezeviz.autodiff._grad import grad, stop_gradient, value_and_grad, vjp
@@ -43,17 +48,21 @@ __all__ = [
     "fused",
     "gelu",
     "grad",
+    "kernels",
     "layer_norm",
     "linear",
     "logsumexp",
     "max_pool2d",
+    "prepare_kernels",
     "primitive",
     "relu",
     "sigmoid",
     "softmax",
     "softmax_cross_entropy",
     "softplus",
+    "squared_error",
     "stop_gradient",
+    "use_kernels",
     "value_and_grad",
     "vjp",
 ]

@@ -7,7 +7,9 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from freezeviz.autodiff._tracer import Like, Tape, Tracer, raw
+from freezeviz.autodiff import _pool
+from freezeviz.autodiff._choice import prepare_kernels
+from freezeviz.autodiff._tracer import Leaf, Like, Tape, Tracer, raw
 from freezeviz.backend import array_namespace, is_array
 from freezeviz.errors import AutodiffError
 from freezeviz.tree import tree_map
@@ -71,6 +73,7 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     >>> value_and_grad(lambda p: (p["w"] ** 2).sum())({"w": np.array([1.0, 2.0])})
     (np.float64(5.0), {'w': array([2., 4.])})
     """
+    prepare_kernels()
 
     def value_and_gradient(tree: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         with _new_tape() as tape:
@@ -83,6 +86,29 @@ def value_and_grad(fn: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
         return _plain(tape, result), _cotangents(tape, traced)
 
     return value_and_gradient
+
+
+def value_and_gradients(fn: Callable[[list[Any]], Any], arrays: list[Any]) -> tuple[Any, list[Any]]:
+    """Return ``fn(arrays)`` and its gradients: `value_and_grad` of a list, called once.
+
+    Without trees and context managers, which take longer than a small layer does.
+    """
+    depth = _depth.get()
+    token = _depth.set(depth + 1)
+    tape = Tape(nested=depth > 0)
+    try:
+        leaves: list[Any] = []
+        for array in arrays:
+            if type(array) is np.ndarray and array.dtype.kind == "f":
+                leaves.append(Tracer(array, Leaf(), tape))
+            else:
+                leaves.append(_leaf(tape, array))
+        result = fn(leaves)
+        _pull_back(tape, result[0] if type(result) is tuple else result)
+    finally:
+        tape.open = False
+        _depth.reset(token)
+    return _plain(tape, result), _owned(tape, leaves, None)
 
 
 def grad(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,6 +174,14 @@ def _is_on(x: Any, tape: Tape) -> TypeGuard[Tracer]:
 
 def _pull_back(tape: Tape, output: Any) -> None:
     """Push the cotangent one from a scalar to the leaves of its tape."""
+    if type(output) is Tracer and output.tape is tape:
+        value = output.value
+        # Nearly always: what is below finds out what is wrong with others.
+        if isinstance(value, np.generic | np.ndarray) and value.shape == ():
+            one = _ones.get(value.dtype)
+            if one is not None:
+                tape.backward(output, one)
+                return
     shape = getattr(output, "shape", None)
     if shape != () and not isinstance(output, int | float):
         got = type(output).__name__ if shape is None else f"shape {tuple(shape)}"
@@ -167,12 +201,22 @@ def _pull_back(tape: Tape, output: Any) -> None:
         tape.backward(output, array_namespace(value).ones_like(value))
 
 
+# The cotangents of scalars, which nobody can write into.
+_ones: dict[Any, np.ndarray] = {
+    np.dtype(kind): np.ones((), kind) for kind in (np.float32, np.float64)
+}
+for _one in _ones.values():
+    _one.flags.writeable = False
+
+
 def _leaf(tape: Tape, leaf: Any) -> Any:
     return tape.leaf(leaf) if _is_differentiable(leaf) else leaf
 
 
 def _is_differentiable(x: Any) -> bool:
     """Return whether a derivative in `x` is taken: a real floating array, traced or not."""
+    if type(x) is np.ndarray and x.dtype.kind == "f":
+        return True
     # NumPy makes scalars of arrays without axes: `x - 0.1 * g` of them, for one.
     if type(x) is Tracer or isinstance(x, np.floating):
         return True
@@ -206,31 +250,49 @@ def _cotangents(tape: Tape, leaves: Any, seed: Any = None) -> Any:
     Rules hand on views: of a broadcast, of the cotangent of another argument, of the `seed`.
     Whoever scales a gradient in place should neither meet a read-only array nor change two.
     """
+    flat: list[Any] = []
+    tree_map(flat.append, leaves)
+    found = iter(_owned(tape, flat, seed))
+    return tree_map(lambda _: next(found), leaves)
+
+
+def _owned(tape: Tape, leaves: list[Any], seed: Any) -> list[Any]:
+    """Return the cotangents of leaves that are in a list."""
     owners = {_owner(seed)}
-
-    def own(leaf: Any) -> Any:
-        if not _is_on(leaf, tape):
-            return None
-        g = leaf.node.cotangent
+    found: list[Any] = []
+    for leaf in leaves:
+        if not (type(leaf) is Tracer and leaf.tape is tape):
+            found.append(None)
+            continue
+        g, value = leaf.node.cotangent, leaf.value
         if g is None:
-            value = raw(leaf)
-            return array_namespace(value).zeros_like(value)
-        g = _as_array(g, leaf.value)
-        if type(g) is Tracer:
-            return g
-        # A broadcast has strides of zero; CuPy does not say that it is read-only.
-        writable = getattr(getattr(g, "flags", None), "writeable", True)
-        if _owner(g) in owners or not writable or 0 in getattr(g, "strides", ()):
-            g = array_namespace(g).asarray(g, copy=True)
-        owners.add(_owner(g))
-        return g
+            found.append(_zeros_like(raw(value)))
+            continue
+        if type(g) is np.ndarray and g.dtype == value.dtype:
+            if g.base is None and id(g) not in owners and g.flags.writeable:
+                owners.add(id(g))
+                found.append(g)
+                continue
+        else:
+            g = _as_array(g, value)
+        if type(g) is not Tracer:
+            # A broadcast has strides of zero; CuPy does not say that it is read-only.
+            writable = getattr(getattr(g, "flags", None), "writeable", True)
+            if _owner(g) in owners or not writable or 0 in getattr(g, "strides", ()):
+                g = array_namespace(g).asarray(g, copy=True)
+            owners.add(_owner(g))
+        found.append(g)
+    return found
 
-    return tree_map(own, leaves)
+
+def _zeros_like(value: Any) -> Any:
+    if type(value) is np.ndarray:
+        return np.zeros(value.shape, value.dtype)
+    return array_namespace(value).zeros_like(value)
 
 
 def _owner(array: Any) -> int:
-    base = getattr(array, "base", None)
-    return id(array if base is None else base)
+    return id(_pool.owner(array))
 
 
 def _as_array(g: Any, like: Any) -> Any:
@@ -242,6 +304,13 @@ def _as_array(g: Any, like: Any) -> Any:
 
 
 def _plain(tape: Tape, result: Any) -> Any:
+    kind = type(result)
+    if kind is Tracer:
+        return result.value if result.tape is tape else result
+    if kind is np.ndarray or isinstance(result, np.generic):
+        return result
+    if kind is tuple:  # a loss and more
+        return tuple([_plain(tape, part) for part in result])
     return tree_map(lambda x: x.value if _is_on(x, tape) else x, result)
 
 

@@ -9,6 +9,7 @@ import inspect
 import itertools
 from collections.abc import Callable
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from freezeviz.autodiff import _count, _watch
@@ -35,13 +36,23 @@ class Node:
     def __init__(
         self,
         name: str,
-        parents: tuple["Node", ...],
+        parents: tuple["Node | Leaf", ...],
         pull: Callable[[Any], tuple[Any, ...]] | None,
     ):
         self.name = name
         self.parents = parents
         self.pull = pull
         self.cotangent: Any = None
+
+
+class Leaf:
+    """The node of what a trace began with. Made for every parameter in every step."""
+
+    name = "leaf"
+    parents = ()
+    pull = None
+    # Of the class until something arrives: an instance without __init__ takes a third of the time.
+    cotangent: Any = None
 
 
 class Tape:
@@ -64,9 +75,11 @@ class Tape:
         self.owners: list[Any] = []
 
     def leaf(self, value: Any) -> "Tracer":
-        return Tracer(value, Node("leaf", (), None), self)
+        return Tracer(value, Leaf(), self)
 
-    def record(self, name: str, parents: tuple[Node, ...], pull: Any, value: Any) -> "Tracer":
+    def record(
+        self, name: str, parents: tuple[Node | Leaf, ...], pull: Any, value: Any
+    ) -> "Tracer":
         if not self.open:
             raise AutodiffError(
                 f"{name}() got a traced array whose function has returned already; return the "
@@ -76,17 +89,19 @@ class Tape:
         self.nodes.append(node)
         if self.watch is not None:
             self.owners.append(self.watch.owner())
-        _count.on_node(name)
+        counts = _count._counts.get()
+        if counts is not None:
+            counts.nodes[name] += 1
         return Tracer(value, node, self)
 
     def backward(self, output: "Tracer", cotangent: Any) -> None:
         """Push `cotangent` from `output` to the leaves; consumes the tape."""
         output.node.cotangent = cotangent
-        watch, owners = self.watch, self.owners
+        watch, owners, nodes = self.watch, self.owners, self.nodes
         if watch is not None:
-            watch.begin_backward([node.pull for node in self.nodes], owners)
-        while self.nodes:
-            node = self.nodes.pop()
+            watch.begin_backward([node.pull for node in nodes], owners)
+        while nodes:
+            node = nodes.pop()
             if watch is not None:
                 watch.work_for(owners.pop())
             g, pull = node.cotangent, node.pull
@@ -111,15 +126,16 @@ class Tracer:
     # For arrays on the left of an operator that know no __array_ufunc__ (NumPy's and CuPy's do).
     __array_priority__ = 1000.0
 
-    def __init__(self, value: Any, node: Node, tape: Tape):
+    def __init__(self, value: Any, node: Node | Leaf, tape: Tape):
         self.value = value
         self.node = node
         self.tape = tape
 
-    shape = property(lambda self: self.value.shape)
-    ndim = property(lambda self: self.value.ndim)
-    size = property(lambda self: self.value.size)
-    dtype = property(lambda self: self.value.dtype)
+    # Without a Python frame each: layers and losses ask for them in every call.
+    shape = property(attrgetter("value.shape"))
+    ndim = property(attrgetter("value.ndim"))
+    size = property(attrgetter("value.size"))
+    dtype = property(attrgetter("value.dtype"))
 
     def __len__(self) -> int:
         if not self.shape:
@@ -182,17 +198,22 @@ class Primitive:
         tape = innermost(args)
         if tape is None:
             return self.fun(*args, **options)
-        values = tuple([a.value if type(a) is Tracer and a.tape is tape else a for a in args])
-        # Values may be tracers of an outer trace: the call below records there.
-        out = self(*values, **options)
-        if self.variadic:
-            values = _Arguments(values)
-        parents: list[Node] = []
-        pulls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        values: Any = []
+        places: list[int] = []
+        parents: list[Node | Leaf] = []
+        outer = False
         for i, a in enumerate(args):
-            if type(a) is Tracer and a.tape is tape:
-                parents.append(a.node)
-                pulls.append(self._bind(i, values, out, options))
+            if type(a) is Tracer:
+                if a.tape is tape:
+                    places.append(i)
+                    parents.append(a.node)
+                    a = a.value
+                # Values may be tracers of an outer trace: the call below records there.
+                outer = outer or type(a) is Tracer
+            values.append(a)
+        out = (self if outer else self.fun)(*values, **options)
+        values = _Arguments(values) if self.variadic else tuple(values)
+        pulls = [self._bind(i, values, out, options) for i in places]
         return tape.record(self.name, tuple(parents), _Pull(pulls), out)
 
     def _bind(self, i: int, values: tuple[Any, ...], out: Any, options: dict[str, Any]) -> Any:

@@ -48,9 +48,8 @@ def watching() -> Watch | None:
 
 def kept(pull: Any) -> Iterator[Any]:
     """Yield the arrays that a node's pullback keeps alive."""
-    # A fused primitive's pullback is a closure: what it keeps is what its cells hold.
-    cells = getattr(pull, "__closure__", None)
-    held = [cell.cell_contents for cell in cells] if cells else [pull.pulls]
+    # A primitive's pullback has its rules with what each keeps, a fused one all in one.
+    held = [pull.pulls if hasattr(pull, "pulls") else pull.kept]
     while held:
         item = held.pop()
         kind = type(item)

@@ -211,7 +211,7 @@ class Explorer:
         states = structure.states(frozen)
         rows = shown_rows(structure, states, parameters=False)
         tree = text_tree(structure, states, held, rows, limit=MOST_LINES)
-        lines = [tree, totals_line(structure, frozen), self.hint]
+        lines = [tree, totals_line(structure, frozen), self._features(), self.hint]
         return "\n".join(line for line in lines if line)
 
     def html(self, *, limit: int = 500) -> str:
@@ -219,7 +219,13 @@ class Explorer:
         structure, frozen, held, _ = self.controller.masks()
         rows = shown_rows(structure, structure.states(frozen), parameters=False)
         tree = html_tree(structure, frozen, held, rows, limit=limit)
-        return f"{tree}<p>{escape(self.hint)}</p>" if self.hint else tree
+        return tree + "".join(f"<p>{escape(t)}</p>" for t in (self._features(), self.hint) if t)
+
+    def _features(self) -> str:
+        """What the run says of its feature cache, as far as there is anything to say."""
+        run = self.run_view
+        told = run.history.features if run is not None else ()
+        return told[-1].text if told else ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         self.controller.refresh()

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from freezeviz import autodiff, nn
-from freezeviz.autodiff import stop_gradient
+from freezeviz.autodiff import fused, stop_gradient
 from freezeviz.backend import array_namespace, asarray
 from freezeviz.errors import ShapeError
+from freezeviz.nn._layers._attention import packed_projections
 
 
 def attend(
@@ -46,6 +47,44 @@ def attend(
     else:
         out = autodiff.attention(*parts, mask=mask, scale=scale)
     return out.transpose(0, 2, 1, 3).reshape(batch, length, dims)
+
+
+def self_attend(
+    projections: tuple[Any, Any, Any], x: Any, heads: int, mask: Any, dropout: nn.Dropout
+) -> Any:
+    """Return the attention of `x` to itself.
+
+    Parameters
+    ----------
+    projections : three layers
+        Those of queries, keys and values, each of as many outputs.
+    x : array of shape (batch, length, dims)
+    heads, mask, dropout
+        As for `attend`.
+    """
+    packed = packed_projections(projections, x)
+    if packed is None:
+        queries, keys, values = (layer(x) for layer in projections)
+        return attend(queries, keys, values, heads, mask, dropout)
+    return attend_packed(packed, heads, mask, dropout)
+
+
+def attend_packed(
+    packed: Any, heads: int, mask: Any, dropout: nn.Dropout, scale: float | None = None
+) -> Any:
+    """Return the attention of queries, keys and values that lie side by side.
+
+    Parameters
+    ----------
+    packed : array of shape (batch, length, 3 * dims)
+    heads, mask, dropout, scale
+        As for `attend`.
+    """
+    if dropout.p and dropout.training:
+        queries, keys, values = np.split(packed, 3, axis=-1)
+        return attend(queries, keys, values, heads, mask, dropout, scale)
+    dims = packed.shape[-1] // 3
+    return fused.packed_attention(packed, heads=heads, dims=dims, mask=mask, scale=scale)
 
 
 def _attend_with_dropout(

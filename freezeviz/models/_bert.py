@@ -14,9 +14,10 @@ from freezeviz.backend import array_namespace, asarray
 from freezeviz.models import _config as c
 from freezeviz.models import _expected as e
 from freezeviz.models._activations import ACTIVATIONS
-from freezeviz.models._attention import attend, padding_mask, positions, token_ids
+from freezeviz.models._attention import padding_mask, positions, self_attend, token_ids
 from freezeviz.models._expected import Expected
 from freezeviz.models._pretrained import ModelOutput, Pretrained
+from freezeviz.nn._layers._transformer import ending_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +116,8 @@ class BertSelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def __call__(self, x: Any, mask: Any) -> Any:
-        parts = self.query(x), self.key(x), self.value(x)
-        return attend(*parts, self.num_attention_heads, mask, self.dropout)
+        parts = self.query, self.key, self.value
+        return self_attend(parts, x, self.num_attention_heads, mask, self.dropout)
 
 
 class BertAttention(nn.Module):
@@ -140,7 +141,7 @@ class BertIntermediate(nn.Module):
         self._activation = ACTIVATIONS[config.hidden_act]
 
     def __call__(self, x: Any) -> Any:
-        return self._activation(self.dense(x))
+        return ending_with(self.dense, self._activation, x)
 
 
 class BertOutput(nn.Module):

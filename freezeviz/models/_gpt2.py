@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from freezeviz import nn
 from freezeviz.models import _config as c
 from freezeviz.models import _expected as e
 from freezeviz.models._activations import ACTIVATIONS
-from freezeviz.models._attention import attend, causal_mask, padding_mask, positions, token_ids
+from freezeviz.models._attention import (
+    attend_packed,
+    causal_mask,
+    padding_mask,
+    positions,
+    token_ids,
+)
 from freezeviz.models._expected import Expected
 from freezeviz.models._pretrained import ModelOutput, Pretrained
 
@@ -68,8 +72,7 @@ class GPT2Attention(nn.Module):
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
     def __call__(self, x: Any, mask: Any) -> Any:
-        queries, keys, values = np.split(self.c_attn(x), 3, axis=-1)
-        x = attend(queries, keys, values, self.n_head, mask, self.attn_dropout, self.scale)
+        x = attend_packed(self.c_attn(x), self.n_head, mask, self.attn_dropout, self.scale)
         return self.resid_dropout(self.c_proj(x))
 
 

@@ -13,10 +13,11 @@ from freezeviz.errors import ShapeError
 from freezeviz.models import _config as c
 from freezeviz.models import _expected as e
 from freezeviz.models._activations import ACTIVATIONS
-from freezeviz.models._attention import attend
+from freezeviz.models._attention import self_attend
 from freezeviz.models._expected import Expected
 from freezeviz.models._pictures import pictures
 from freezeviz.models._pretrained import ModelOutput, Pretrained
+from freezeviz.nn._layers._transformer import ending_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +108,8 @@ class ViTSelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def __call__(self, x: Any) -> Any:
-        parts = self.query(x), self.key(x), self.value(x)
-        return attend(*parts, self.num_attention_heads, None, self.dropout)
+        parts = self.query, self.key, self.value
+        return self_attend(parts, x, self.num_attention_heads, None, self.dropout)
 
 
 class ViTOutput(nn.Module):
@@ -144,7 +145,7 @@ class ViTIntermediate(nn.Module):
         self._activation = ACTIVATIONS[config.hidden_act]
 
     def __call__(self, x: Any) -> Any:
-        return self._activation(self.dense(x))
+        return ending_with(self.dense, self._activation, x)
 
 
 class ViTLayer(nn.Module):

@@ -13,10 +13,19 @@ from freezeviz import backend
 from freezeviz.autodiff import Tracer, stop_gradient
 from freezeviz.backend import is_array
 from freezeviz.errors import AutodiffError, closest
-from freezeviz.nn import _bind, _freezing, _updating
-from freezeviz.nn._members import is_module, is_parameter, own, own_parameters
+from freezeviz.nn import _bind, _calls, _freezing, _updating
+from freezeviz.nn._members import (
+    is_module,
+    is_parameter,
+    own,
+    own_parameters,
+    parts_changed,
+)
 
 __all__ = ["Attributes"]
+
+_in_force = _bind.current.get  # asked for every array that a layer reads
+_NO_MEMBERS: dict[str, Any] = {}
 
 
 class Attributes:
@@ -46,12 +55,12 @@ class Attributes:
 
     def __getattr__(self, name: str) -> Any:
         # Called for what is not in __dict__: members, which a scope may stand in for.
-        members = self.__dict__.get("_members", {})
-        scope = _bind.current.get()
+        scope = _in_force()
         if scope is not None:
             bound = scope.values.get(id(self))
             if bound is not None and name in bound:
                 return bound[name]
+        members = self.__dict__.get("_members", _NO_MEMBERS)
         if name in members:
             return members[name]
         raise AttributeError(
@@ -59,6 +68,8 @@ class Attributes:
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if _calls.stand_ins and type(value) in _calls.stand_ins:
+            value = value.look()  # it may outlive the step that it belongs to
         if isinstance(value, np.generic) and is_array(self._members.get(name)):
             value = np.asarray(value)  # arithmetic on a 0-d array gave a scalar: it stays an array
         if name in self._buffer_names:
@@ -82,7 +93,9 @@ class Attributes:
                 self._set_member(name, value)
         else:
             object.__setattr__(self, name, value)
-            self._members.pop(name, None)
+            if name == "_governed" or name in self._members:
+                self._members.pop(name, None)
+                parts_changed()
 
     @staticmethod
     def _is_member(name: str, value: Any) -> bool:
@@ -138,6 +151,7 @@ class Attributes:
             return
         del self._members[name]
         self._buffer_names.discard(name)
+        parts_changed()
         for frozen in self._frozen:
             if frozen == name or frozen.startswith(name + "."):
                 self._frozen[frozen] = None  # the name stays frozen, for the next array
@@ -165,6 +179,7 @@ class Attributes:
         self._check_name(name)
         self._set_buffer(name, value)
         self._buffer_names.add(name)
+        parts_changed()
         vars(self).pop(name, None)
         self._frozen.pop(name, None)
 
@@ -180,6 +195,7 @@ class Attributes:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+        parts_changed()
         for name, slot, _ in own(self):
             if slot is not None and name in self._frozen:
                 _freezing.freeze(slot)

@@ -35,6 +35,10 @@ class Listener(Protocol):
         ...
 
 
+# What is told of calls that have values of some types among their arguments, instead of a listener:
+# ``handler(function, module, args, options, value)``. Such values do not exist while it is empty.
+stand_ins: dict[type, Callable[..., Any]] = {}
+
 current: ContextVar[Listener | None] = ContextVar("freezeviz_listener", default=None)
 
 
@@ -47,10 +51,10 @@ def listening() -> Listener | None:
 class _Ear:
     """What stands around the ``__call__`` of a class, and how many want it there."""
 
-    __slots__ = ("count", "function", "wrapper")
+    __slots__ = ("count", "function", "silent", "wrapper")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.silent = 0  # how many there are, and how many of them do not listen
         self.function: Any = None
         self.wrapper: Any = None
 
@@ -61,20 +65,31 @@ _ears: dict[type, _Ear] = {}
 
 
 @contextmanager
-def listened(modules: Iterable[Any]) -> Iterator[None]:
-    """Let calls of these modules be heard within the block, in whatever thread they are made."""
+def listened(modules: Iterable[Any], *, silent: bool = False) -> Iterator[None]:
+    """Let calls of these modules be heard within the block, in whatever thread they are made.
+
+    With `silent`, for `stand_ins` alone: `call_of` looks through that.
+    """
     classes = {cls for kind in {type(m) for m in modules} if (cls := _defining(kind)) is not None}
     put: list[type] = []
     try:
         with _lock:
             for cls in classes:
-                _put(cls)
+                _put(cls, silent)
                 put.append(cls)
         yield
     finally:
         with _lock:
             for cls in put:
-                _take(cls)
+                _take(cls, silent)
+
+
+def call_of(cls: type) -> Any:
+    """Return what calls instances of a class, without what stands around it for nobody to hear."""
+    ear = _ears.get(cls)
+    if ear is not None and ear.count == ear.silent and cls.__call__ is ear.wrapper:
+        return ear.function
+    return cls.__call__
 
 
 def _defining(kind: type) -> type | None:
@@ -83,9 +98,10 @@ def _defining(kind: type) -> type | None:
     return cls if cls is not None and type(vars(cls)["__call__"]) is FunctionType else None
 
 
-def _put(cls: type) -> None:
+def _put(cls: type, silent: bool) -> None:
     ear = _ears.get(cls) or _Ear()
     ear.count += 1
+    ear.silent += silent
     _ears[cls] = ear
     # Also if somebody gave the class another function meanwhile: then around that one.
     if vars(cls)["__call__"] is not ear.wrapper:
@@ -94,9 +110,10 @@ def _put(cls: type) -> None:
         cls.__call__ = ear.wrapper
 
 
-def _take(cls: type) -> None:
+def _take(cls: type, silent: bool) -> None:
     ear = _ears[cls]
     ear.count -= 1
+    ear.silent -= silent
     if ear.count == 0:
         del _ears[cls]
         if vars(cls).get("__call__") is ear.wrapper:
@@ -106,6 +123,11 @@ def _take(cls: type) -> None:
 def _around(function: FunctionType) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(self: Any, /, *args: Any, **options: Any) -> Any:
+        if stand_ins:
+            for value in (*args, *options.values()):
+                handler = stand_ins.get(type(value))
+                if handler is not None:
+                    return handler(function, self, args, options, value)
         listener = current.get()
         if listener is None and len(args) == 1 and not options:
             return function(self, args[0])  # a third of the time of passing on whatever comes

@@ -1,11 +1,13 @@
 """Gradients in a model's trainable parameters."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 from freezeviz import autodiff
-from freezeviz.nn import _bind, _calls, _updating
-from freezeviz.nn._members import Tree
+from freezeviz.autodiff._grad import value_and_gradients
+from freezeviz.nn import _bind, _calls, _walk
+from freezeviz.nn._members import Entry
 from freezeviz.nn._module import Module
 
 __all__ = ["value_and_grad"]
@@ -53,26 +55,36 @@ def value_and_grad(model: Module, fn: Callable[..., Any]) -> Callable[..., tuple
         raise TypeError(
             f"nn.value_and_grad(model, fn) takes a model first, got {type(model).__name__}"
         )
+    autodiff.prepare_kernels()
+
+    keeper = _walk.keeper(model)
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        tree = Tree(model)
-        trainable = [entry for entry in tree.parameters if not entry.frozen]
-        scope = _bind.Scope(tree.paths)
+        walk = keeper.get()
+        plan = walk.plan()
+        scope = _bind.Scope(walk.tree.paths)
 
         def bound(values: list[Any]) -> Any:
-            for entry, value in zip(trainable, values, strict=True):
-                for slot in entry.slots:
-                    scope.bind_slot(slot, value)
-            with _bind.entered(scope):
+            plan.bind(scope, values)
+            token = _bind.current.set(scope)
+            try:
                 return fn(*args, **kwargs)
+            finally:
+                _bind.current.reset(token)
 
-        value, gradients = autodiff.value_and_grad(bound)([entry.value for entry in trainable])
-        scope.commit()
-        for entry, gradient in zip(trainable, gradients, strict=True):
-            entry.value = gradient
+        value, gradients = value_and_gradients(bound, [entry.value for entry in plan.entries])
+        if scope.buffers:
+            scope.commit()
         listener = _calls.listening()
         if listener is not None:
-            listener.gradients(trainable)
-        return value, _updating.nested(model, trainable) if trainable else {}
+            listener.gradients(map(_carrying, plan.entries, gradients))
+        return value, plan.nest(gradients)
 
     return value_and_gradient
+
+
+def _carrying(entry: Entry, gradient: Any) -> Entry:
+    """Return a copy of an entry, which others keep, with a gradient for its value."""
+    carrier = copy.copy(entry)
+    carrier.value = gradient
+    return carrier

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 _OWN = frozenset({"_members", "_frozen"})  # what a module keeps its parts in
+# Counts the changes that a walk depends on and that show in no container; see `_walk`.
+generation = 0
 _FOREIGN = ("bfloat16", "float8_", "float6_", "float4_")  # not float64
 
 
@@ -58,6 +60,12 @@ class Entry:
             if slot.name in slot.owner._frozen:
                 return True
         return False
+
+
+def parts_changed() -> None:
+    """Note that a member is gone, that a name became a buffer, or what a module governs changed."""
+    global generation
+    generation += 1
 
 
 def is_module(value: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from freezeviz import backend, random
 from freezeviz.backend import is_array
-from freezeviz.nn import _bind, _freezing, _updating, _weights
+from freezeviz.nn import _bind, _freezing, _updating, _walk, _weights
 from freezeviz.nn._attributes import Attributes
 from freezeviz.nn._members import Tree, is_buffer
 from freezeviz.tree import tree_flatten
@@ -387,6 +387,7 @@ class Module(Attributes):
             If a name is unknown or a value is no array; nothing changes then.
         """
         _updating.update(self, parameters, strict)
+        _walk.forget()
         return self
 
     def update_modules(self, modules: Mapping[str, Any], strict: bool = True) -> Module:
@@ -405,6 +406,7 @@ class Module(Attributes):
             If a name is unknown or a value is no module; nothing changes then.
         """
         _updating.update_modules(self, modules, strict)
+        _walk.forget()
         return self
 
     def apply(
@@ -430,6 +432,7 @@ class Module(Attributes):
             return self.update(self.filter_and_map(filter_fn, map_fn))
         mapped = {e.path: map_fn(e.value) for e in Tree(self).parameters}
         _updating.assign(self, mapped, f"{type(self).__name__}.apply()")
+        _walk.forget()
         return self
 
     def apply_to_modules(self, apply_fn: Callable[[str, Module], Any]) -> Module:
@@ -459,6 +462,7 @@ class Module(Attributes):
             (bfloat16).
         """
         _updating.set_dtype(self, dtype, predicate)
+        _walk.forget()
         return self
 
     def to(self, device: str) -> Module:
@@ -476,6 +480,7 @@ class Module(Attributes):
         tree = Tree(self)
         moved = {e.path: backend.to_device(e.value, device) for e in tree.parameters + tree.buffers}
         _updating.assign(self, moved, f"{type(self).__name__}.to()")
+        _walk.forget()
         return self
 
     def save_weights(self, path: Any) -> None:
@@ -522,4 +527,5 @@ class Module(Attributes):
             If names or shapes do not fit, or the file is damaged; nothing changes then.
         """
         _weights.load(self, weights, strict)
+        _walk.forget()
         return self

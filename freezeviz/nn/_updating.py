@@ -116,7 +116,7 @@ def checked(entry: Entry, value: Any, where: str) -> Any:
     WeightsError
         If it is no array, or a parameter would become a buffer by its dtype.
     """
-    _refuse_traced(entry, value)
+    refuse_traced(entry, value)
     # Arithmetic on 0-d arrays gives NumPy's scalars.
     value = np.asarray(value) if isinstance(value, np.generic) else value
     if not is_array(value):
@@ -146,7 +146,8 @@ def refuse_foreign(dtype: Any, where: str) -> None:
         )
 
 
-def _refuse_traced(entry: Entry, value: Any) -> None:
+def refuse_traced(entry: Entry, value: Any) -> None:
+    """Raise AutodiffError if a value that is to be put into a model is traced."""
     if type(value) is Tracer:
         raise AutodiffError(
             f"a traced array cannot be put into the model, at {entry.path!r}; "
@@ -162,7 +163,7 @@ def put(entry: Entry, value: Any) -> None:
     AutodiffError
         If it is traced.
     """
-    _refuse_traced(entry, value)
+    refuse_traced(entry, value)
     for slot in entry.slots:
         if slot.frozen:
             slot.owner._frozen[slot.name] = value

@@ -120,11 +120,16 @@ class Adafactor(Optimizer):
         rate = self._relative(t) if self.relative_step else self.learning_rate
         if self.scale_parameter:
             rate = _at_least(xp, _rms(xp, parameter), self.eps[1]) * rate
-        update = gradient * self._factor(xp, gradient * gradient + self.eps[0], state, t)
-        update = update / _at_least(xp, _rms(xp, update) / self.clip_threshold, 1.0)
-        update = update * rate
+        # In-place operators, but only on arrays made here.
+        squared = gradient * gradient
+        squared += self.eps[0]
+        update = self._factor(xp, squared, state, t)
+        update *= gradient
+        update /= _at_least(xp, _rms(xp, update) / self.clip_threshold, 1.0)
+        update *= rate
         if self.beta_1 is not None:
-            update = state["exp_avg"] * self.beta_1 + update * (1 - self.beta_1)
+            update *= 1 - self.beta_1
+            update += state["exp_avg"] * self.beta_1
             state["exp_avg"] = update
         if self.weight_decay:
             parameter = parameter - parameter * (rate * self.weight_decay)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from freezeviz.backend import array_namespace
+from freezeviz.optim import _rules
 from freezeviz.optim._base import Optimizer, Schedule, checked
+from freezeviz.optim._kernels import Kernel, in_blocks
 
 
 class Adam(Optimizer):
@@ -62,9 +64,24 @@ class Adam(Optimizer):
         state["m"] = xp.zeros(parameter.shape, dtype=parameter.dtype)
         state["v"] = xp.zeros(parameter.shape, dtype=parameter.dtype)
 
+    def _corrected(self, step: int) -> tuple[float, float]:
+        """Return learning rate and eps as they are at a parameter's update number `step`."""
+        rate, eps = self.learning_rate, self.eps
+        if self.bias_correction:
+            # The factor of sqrt(v) is moved to the rate and to eps, where it is a plain number.
+            b1, b2 = self.betas
+            root = (1 - b2**step) ** 0.5
+            rate *= root / (1 - b1**step)
+            eps *= root
+        return rate, eps
+
+    def _kernel(self, step: int, shrink: float | None = None) -> Kernel:
+        b1, b2 = self.betas
+        numbers = b1, 1 - b1, b2, 1 - b2, *self._corrected(step), shrink
+        return Kernel(_rules.adam, ("m", "v"), numbers)
+
+    @in_blocks(_kernel)
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
-        # In-place operators, but only on arrays made here: a third of the memory traffic of the
-        # formulas as written, 4 times as fast for a 256x256 weight.
         b1, b2 = self.betas
         m = state["m"] * b1
         m += gradient * (1 - b1)
@@ -74,12 +91,7 @@ class Adam(Optimizer):
         v += squared
         state["m"], state["v"] = m, v
 
-        rate, eps = self.learning_rate, self.eps
-        if self.bias_correction:
-            # The factor of sqrt(v) is moved to the rate and to eps, where it is a plain number.
-            root = (1 - b2 ** state["step"]) ** 0.5
-            rate *= root / (1 - b1 ** state["step"])
-            eps *= root
+        rate, eps = self._corrected(state["step"])
         denominator = array_namespace(v).sqrt(v)
         denominator += eps
         update = m / denominator
@@ -135,6 +147,10 @@ class AdamW(Adam):
         super().__init__(learning_rate, betas, eps, bias_correction)
         self.weight_decay = checked("weight_decay", weight_decay)
 
+    def _decayed(self, step: int) -> Kernel:
+        return Adam._kernel(self, step, 1 - self.learning_rate * self.weight_decay)
+
+    @in_blocks(_decayed)
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
         decayed = parameter * (1 - self.learning_rate * self.weight_decay)
         return super().apply_single(gradient, decayed, state)

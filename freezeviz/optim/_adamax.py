@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from freezeviz.backend import array_namespace
+from freezeviz.optim import _rules
 from freezeviz.optim._adam import Adam
 from freezeviz.optim._base import Schedule, above_zero
+from freezeviz.optim._kernels import Kernel, in_blocks
 
 
 class Adamax(Adam):
@@ -49,6 +51,11 @@ class Adamax(Adam):
     ) -> None:
         super().__init__(learning_rate, betas, above_zero("eps", eps))
 
+    def _largest(self, step: int) -> Kernel:
+        b1, b2 = self.betas
+        return Kernel(_rules.adamax, ("m", "v"), (b1, 1 - b1, b2, self.learning_rate, self.eps))
+
+    @in_blocks(_largest)
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
         xp = array_namespace(parameter)
         b1, b2 = self.betas

@@ -3,7 +3,9 @@
 from typing import Any
 
 from freezeviz.backend import array_namespace
+from freezeviz.optim import _rules
 from freezeviz.optim._base import Optimizer, Schedule, above_zero, checked
+from freezeviz.optim._kernels import Kernel, in_blocks
 
 
 def zeros(parameter: Any) -> Any:
@@ -50,6 +52,10 @@ class Adagrad(Optimizer):
     def init_single(self, parameter: Any, state: dict[str, Any]) -> None:
         state["v"] = zeros(parameter)
 
+    def _kernel(self, step: int) -> Kernel:
+        return Kernel(_rules.adagrad, ("v",), (self.learning_rate, self.eps))
+
+    @in_blocks(_kernel)
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
         state["v"] = v = state["v"] + gradient * gradient
         denominator = array_namespace(v).sqrt(v)
@@ -103,6 +109,11 @@ class RMSprop(Optimizer):
     def init_single(self, parameter: Any, state: dict[str, Any]) -> None:
         state["v"] = zeros(parameter)
 
+    def _kernel(self, step: int) -> Kernel:
+        numbers = self.alpha, 1 - self.alpha, self.learning_rate, self.eps
+        return Kernel(_rules.rmsprop, ("v",), numbers)
+
+    @in_blocks(_kernel)
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
         state["v"] = v = _running(state["v"], gradient * gradient, self.alpha)
         denominator = array_namespace(v).sqrt(v)
@@ -158,6 +169,11 @@ class AdaDelta(Optimizer):
         state["v"] = zeros(parameter)
         state["u"] = zeros(parameter)
 
+    def _kernel(self, step: int) -> Kernel:
+        numbers = self.rho, 1 - self.rho, self.learning_rate, self.eps
+        return Kernel(_rules.adadelta, ("v", "u"), numbers)
+
+    @in_blocks(_kernel)
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
         u = state["u"]
         state["v"] = v = _running(state["v"], gradient * gradient, self.rho)

@@ -7,8 +7,9 @@ from typing import Any
 from freezeviz import tree
 from freezeviz.backend import array_namespace, to_numpy
 from freezeviz.errors import ParameterKeyError, ShapeError, closest
-from freezeviz.nn._members import Tree
-from freezeviz.nn._updating import put
+from freezeviz.nn._walk import walked
+from freezeviz.optim._rows import Row
+from freezeviz.optim._together import updated
 
 Schedule = Callable[[int], float]
 
@@ -55,6 +56,8 @@ class Optimizer:
         self.step = 0
         self._state: dict[str, dict[str, Any]] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}  # of the parameter that an entry was made for
+        self._rows: list[Row] = []  # of small parameters, side by side
+        self._shown = False  # whether somebody may have the mapping of states
         self._numbers: dict[str, float] = {}
         self._schedules: dict[str, Schedule] = {}
 
@@ -105,12 +108,24 @@ class Optimizer:
     @property
     def state(self) -> dict[str, dict[str, Any]]:
         """Mapping from path to that parameter's entry: its ``"step"`` count and its arrays."""
+        self._settle()
+        self._shown = True
         return self._state
 
     @state.setter
     def state(self, value: dict[str, dict[str, Any]]) -> None:
-        self._state = value
-        self._shapes = {}
+        self._state, self._shapes, self._rows = value, {}, []
+        self._shown = True
+
+    def _settle(self) -> None:
+        """Bring all entries up to date: those of rows are not made in every step."""
+        rows = [row.settled() for row in self._rows]
+        for before, row in zip(self._rows, rows, strict=True):
+            for path, old, new in zip(row.layout.paths, before.entries, row.entries, strict=True):
+                if self._state.get(path) is old:
+                    self._state[path] = new
+        # Not in place: `_mark` may have the list.
+        self._rows = rows
 
     def init(self, parameters: Any) -> None:
         """Make the state of every parameter in a tree, anew where there is one.
@@ -121,6 +136,7 @@ class Optimizer:
         ----------
         parameters : tree of arrays
         """
+        self._settle()
         for path, parameter in tree.tree_flatten(parameters):
             self._state[path] = self._new_entry(parameter)
             self._shapes[path] = parameter.shape
@@ -134,6 +150,7 @@ class Optimizer:
         """
         if isinstance(paths, str):
             paths = [paths]
+        self._settle()
         for path in list(self._state) if paths is None else list(paths):
             self._state.pop(path, None)
 
@@ -173,16 +190,30 @@ class Optimizer:
         ShapeError
             If a gradient has another shape than its parameter.
         """
-        # One walk over the model, not the three of trainable_parameters(), a check and update():
-        # for a small MLP those took a sixth of the whole step.
-        entries = {entry.path: entry for entry in Tree(model).parameters}
-        flat = tree.tree_flatten(gradients)
-        for path, _ in flat:
-            _check_known(path, entries)
-        flat = [(path, gradient) for path, gradient in flat if not entries[path].frozen]
-        new = self._advance(flat, {path: entries[path].value for path, _ in flat})
-        for path, value in new.items():
-            put(entries[path], value)
+        # The walk of the step before, and what it knows of the gradients' nesting: for a small MLP,
+        # walking and flattening anew took a sixth of the whole step.
+        walk = walked(model)
+        plan = walk.plan()
+        arrays = plan.flatten(gradients)
+        if arrays is not None:
+            paths, entries = plan.paths, plan.entries
+        else:
+            flat = tree.tree_flatten(gradients)
+            for path, _ in flat:
+                _check_known(path, walk.entries)
+            flat = [(path, array) for path, array in flat if not walk.entries[path].frozen]
+            paths, arrays = [path for path, _ in flat], [array for _, array in flat]
+            entries = [walk.entries[path] for path in paths]
+        parameters = {path: entry.value for path, entry in zip(paths, entries, strict=True)}
+        new = self._advance(list(zip(paths, arrays, strict=True)), parameters)
+        walk.put(entries, [new[path] for path in paths], apart=self._makes_new())
+
+    def _makes_new(self) -> bool:
+        """Return whether new values are known to be in new memory, each parameter's in its own.
+
+        The library's rules see to that; one that a user wrote may hand out what it likes.
+        """
+        return self.apply_single.__module__.startswith("freezeviz.optim.")
 
     def apply_gradients(self, gradients: Any, parameters: Any) -> Any:
         """Return the new values of the parameters that have a gradient, as a tree like `gradients`.
@@ -223,29 +254,26 @@ class Optimizer:
         numbers = self._numbers
         scheduled = {n: checked(n, schedule(self.step)) for n, schedule in self._schedules.items()}
         self._numbers = numbers | scheduled
-        new_state: dict[str, dict[str, Any]] = {}
-        new_values: dict[str, Any] = {}
         try:
-            for path, gradient in gradients:
-                parameter = parameters[path]
-                new_state[path] = entry = self._entry_for(path, parameter)
-                entry["step"] += 1
-                new_values[path] = self._apply(gradient, parameter, entry)
+            new = updated(self, dict(gradients), parameters)
         except BaseException:
             self._numbers = numbers
             raise
-        self._state.update(new_state)
-        self._shapes.update((path, value.shape) for path, value in new_values.items())
+        self._state.update(new.entries)
+        self._shapes.update((path, new.values[path].shape) for path in new.entries)
+        self._rows = new.rows
+        if self._shown:
+            self._settle()
         self.step += 1
-        return new_values
+        return new.values
 
     def _mark(self) -> Any:
         """Return what `_go_back` needs to undo the updates that come."""
         # Entries are replaced, not written into: their mapping is all there is to copy.
-        return self.step, dict(self._state), dict(self._shapes), self._numbers
+        return self.step, dict(self._state), dict(self._shapes), self._numbers, self._rows
 
     def _go_back(self, mark: Any) -> None:
-        self.step, self._state, self._shapes, self._numbers = mark
+        self.step, self._state, self._shapes, self._numbers, self._rows = mark
 
     def _apply(self, gradient: Any, parameter: Any, entry: dict[str, Any]) -> Any:
         wide = _computed(parameter)

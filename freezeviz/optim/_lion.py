@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from freezeviz.backend import array_namespace, sign
+from freezeviz.optim import _rules
 from freezeviz.optim._base import Optimizer, Schedule, checked
+from freezeviz.optim._kernels import Kernel, in_blocks
 
 
 class Lion(Optimizer):
@@ -57,6 +59,12 @@ class Lion(Optimizer):
     def init_single(self, parameter: Any, state: dict[str, Any]) -> None:
         state["m"] = array_namespace(parameter).zeros(parameter.shape, dtype=parameter.dtype)
 
+    def _kernel(self, step: int) -> Kernel:
+        (b1, b2), rate = self.betas, self.learning_rate
+        shrink = 1 - rate * self.weight_decay if self.weight_decay else None
+        return Kernel(_rules.lion, ("m",), (b1, 1 - b1, b2, 1 - b2, rate, shrink))
+
+    @in_blocks(_kernel)
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
         (b1, b2), rate, m = self.betas, self.learning_rate, state["m"]
         direction = sign(m * b1 + gradient * (1 - b1))

@@ -112,6 +112,9 @@ class MultiOptimizer(Optimizer):
         self.step += 1
         return new
 
+    def _makes_new(self) -> bool:
+        return all(optimizer._makes_new() for optimizer in self.optimizers)
+
     def _single(self) -> Iterable[Optimizer]:
         """Return this and all optimizers below it."""
         yield self

@@ -3,7 +3,9 @@
 from typing import Any
 
 from freezeviz.backend import array_namespace
+from freezeviz.optim import _rules
 from freezeviz.optim._base import Optimizer, Schedule, checked
+from freezeviz.optim._kernels import Kernel, in_blocks
 
 
 class SGD(Optimizer):
@@ -62,6 +64,15 @@ class SGD(Optimizer):
         # zeros, not zeros_like: without momentum these pages are never touched, so cost nothing.
         state["v"] = array_namespace(parameter).zeros(parameter.shape, dtype=parameter.dtype)
 
+    def _kernel(self, step: int) -> Kernel:
+        decay = self.weight_decay if self.weight_decay != 0 else None
+        if self.momentum == 0:
+            return Kernel(_rules.sgd, (), (self.learning_rate, decay))
+        rest = 1 - self.dampening if self.dampening != 0 else None
+        numbers = self.learning_rate, decay, self.momentum, rest, self.nesterov
+        return Kernel(_rules.momentum, ("v",), numbers)
+
+    @in_blocks(_kernel)
     def apply_single(self, gradient: Any, parameter: Any, state: dict[str, Any]) -> Any:
         if self.weight_decay != 0:
             gradient = gradient + self.weight_decay * parameter

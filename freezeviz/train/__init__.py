@@ -5,6 +5,7 @@ from freezeviz.train._drawing import draw_history
 from freezeviz.train._events import (
     Event,
     Failed,
+    FeaturesChanged,
     Finished,
     FreezeChanged,
     LearningRateChanged,
@@ -28,6 +29,7 @@ __all__ = [
     "BackgroundRun",
     "Event",
     "Failed",
+    "FeaturesChanged",
     "Finished",
     "FreezeChanged",
     "History",

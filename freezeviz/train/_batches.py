@@ -69,22 +69,30 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0 over all epochs."""
+        chosen = self.which(step)
+        return self.x[chosen], self.y[chosen]
+
+    def which(self, step: int) -> Any:
+        """Return the samples of a step's batch: a slice of their numbers, or an array of them."""
         epoch, index = divmod(step, len(self))
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
         if self._seed is None:
-            return self.x[part], self.y[part]
+            return part
         if epoch != self._epoch:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self.x))
             self._order = array_namespace(self.x).asarray(order)
             self._epoch = epoch
-        chosen = self._order[part]
-        return self.x[chosen], self.y[chosen]
+        return self._order[part]
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield all batches of one epoch, in the given order."""
-        for start in range(0, len(self.x), self.batch_size):
-            part = slice(start, start + self.batch_size)
+        for part in self.in_order():
             yield self.x[part], self.y[part]
+
+    def in_order(self) -> Iterator[slice]:
+        """Yield the samples of all batches of one epoch, in the given order."""
+        for start in range(0, len(self.x), self.batch_size):
+            yield slice(start, start + self.batch_size)
 
 
 def _as_array(array: Any, name: str) -> Any:

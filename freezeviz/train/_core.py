@@ -27,6 +27,7 @@ from freezeviz.train._turns import Turns
 # is called between steps, in that thread. It gives None where it is of no use.
 Door = Callable[[bool], AbstractContextManager[Callable[[], object] | None]]
 
+_NOT_KEPT = {events.StepDone, events.Logged, events.Measured, events.FeaturesChanged}
 _log = logging.getLogger("freezeviz")
 _POLL = 0.2  # seconds between looks for an interrupt while paused
 _POLL_DOORS = 0.03  # the same where a door has to be looked behind
@@ -293,7 +294,7 @@ class RunCore(ABC):
         self.observers.notify(event)
 
     def _record(self, event: events.Event) -> None:
-        if type(event) not in (events.StepDone, events.Logged, events.Measured):
+        if type(event) not in _NOT_KEPT:
             self.events.append(event)
         self.history.add(event)
 

@@ -11,6 +11,7 @@ from freezeviz import nn, random
 from freezeviz.errors import DataError
 from freezeviz.optim import Optimizer
 from freezeviz.train._batches import Batches, whole_number
+from freezeviz.train._features import FeatureCache, memory_of, plain
 from freezeviz.train._metrics import Metric, checked_metrics, single_number
 from freezeviz.train._objective import numbers, resolve_loss, right_answers
 
@@ -42,6 +43,7 @@ class Engine:
         seed: int,
         shuffle: bool,
         metrics: Mapping[str, Metric],
+        feature_cache: bool | int = False,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -66,10 +68,18 @@ class Engine:
         if validation is not None:
             self.validation = Batches(validation, batch_size, "validation")
         self._value_and_grad = nn.value_and_grad(model, self._objective)
+        memory = memory_of(feature_cache)
+        self.features: FeatureCache | None = None
+        self._of_validation: FeatureCache | None = None
+        if memory is not None:
+            self.features = FeatureCache(model, self.train, memory)
+            self._forward = self.features.forward
+            if self.validation is not None:
+                self._of_validation = FeatureCache(model, self.validation, memory)
 
     def _objective(self, x: Any, y: Any) -> tuple[Any, Any]:
         outputs = self._forward(x)
-        return self._loss(outputs, y), outputs
+        return plain(self._loss(outputs, y)), outputs
 
     def place(self) -> None:
         """Bring the data to where the model's arrays are."""
@@ -78,11 +88,34 @@ class Engine:
             if self.validation is not None:
                 self.validation.place(parameter)
 
+    def consider(self) -> None:
+        """Let what is cached be looked into again: something was frozen, or a run begins."""
+        for features in (self.features, self._of_validation):
+            if features is not None:
+                features.consider()
+
+    def close(self) -> None:
+        """Leave classes as they are without a run."""
+        for features in (self.features, self._of_validation):
+            if features is not None:
+                features.close()
+
     def step(self, number: int, skip_bad: bool) -> Outcome:
         """Make step `number`, from 0. With `skip_bad`, a bad loss leaves the model alone."""
-        x, y = self.train.at(number)
-        with random.using(partial(self._generator, 0, number)):
-            (loss, outputs), gradients = self._value_and_grad(x, y)
+        which = self.train.which(number)
+        y = self.train.y[which]
+
+        def gradient(x: Any) -> Any:
+            with random.using(partial(self._generator, 0, number)):
+                return self._value_and_grad(x, y)
+
+        features = self.features
+        if features is None:
+            (loss, outputs), gradients = gradient(self.train.x[which])
+        else:
+            if number % len(self.train) == 0:
+                features.epoch_begins()
+            (loss, outputs), gradients = features.run(which, len(y), gradient)
         value, accuracy = self._numbers(loss, outputs, y)
         outcome = Outcome(value, accuracy, bool(gradients), self._measured(outputs, y))
         if gradients and (math.isfinite(outcome.loss) or not skip_bad):
@@ -105,15 +138,23 @@ class Engine:
         total = right = 0.0
         known = True
         sums = dict.fromkeys(self._metrics, 0.0)
+        features = self._of_validation if batches is self.validation else None
+        if features is not None:
+            features.epoch_begins()
         with random.using(partial(self._generator, 1, number)):
-            for x, y in batches:
-                loss, outputs = self._objective(x, y)
+            for which in batches.in_order():
+                y = batches.y[which]
+                objective = partial(self._objective, y=y)
+                if features is None:
+                    loss, outputs = objective(batches.x[which])
+                else:
+                    loss, outputs = features.run(which, len(y), objective)
                 mean, share = self._numbers(loss, outputs, y)
-                total += mean * len(x)
-                right += (share or 0.0) * len(x)
+                total += mean * len(y)
+                right += (share or 0.0) * len(y)
                 known = known and share is not None
                 for name, value in self._measured(outputs, y).items():
-                    sums[name] += value * len(x)
+                    sums[name] += value * len(y)
                 between()
         n = batches.samples
         means = {name: value / n for name, value in sums.items()}

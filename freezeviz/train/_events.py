@@ -145,6 +145,40 @@ class FreezeChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FeaturesChanged(Event):
+    """The feature cache has something to tell. Sent to observers, not kept in `Trainer.events`.
+
+    Attributes
+    ----------
+    text : str
+        All of it in words.
+    layers : str
+        Whose outputs are kept by sample; empty if nothing is.
+    nbytes : int
+        What they take.
+    hits : float
+        The share of them that was known when it was needed, in this epoch.
+    faster : float or None
+        How many times as long a step took that computed them; None if not measured yet.
+    spilled : bool
+        They lie in a temporary file.
+    exact : bool
+        Computed in another batch, they were bit for bit the same; else to rounding.
+    reason : str or None
+        Why nothing is kept, or not more.
+    """
+
+    text: str
+    layers: str
+    nbytes: int
+    hits: float
+    faster: float | None
+    spilled: bool
+    exact: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class LearningRateChanged(Event):
     """The optimizer got another learning rate."""
 

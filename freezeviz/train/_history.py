@@ -12,6 +12,7 @@ import numpy as np
 from freezeviz.train._columns import Columns
 from freezeviz.train._events import (
     Event,
+    FeaturesChanged,
     FreezeChanged,
     LearningRateChanged,
     Logged,
@@ -69,6 +70,7 @@ class History:
         self._steps = Columns("step", "epoch", "loss", "accuracy", *_COST)
         self._validation = Columns("step", "epoch", "loss", "accuracy")
         self._marks: list[Mark] = []
+        self._features: list[FeaturesChanged] = []
         self._spans: dict[str, tuple[Span, ...]] = {path: (Span(0, None),) for path in frozen}
         self._grouped: tuple[dict[str, tuple[Span, ...]], tuple[Group, ...]] = ({}, ())
         self._gradients: Callable[[], Gradients] | None = None
@@ -98,6 +100,14 @@ class History:
     def marks(self) -> tuple[Mark, ...]:
         """Every freeze, unfreeze and change of the learning rate, in order."""
         return tuple(self._marks)
+
+    @property
+    def features(self) -> "tuple[FeaturesChanged, ...]":
+        """What was cached of frozen layers and what that saved, or why nothing was, as it changed.
+
+        The last one tells how it is now: ``print(history.features[-1].text)``.
+        """
+        return tuple(self._features)
 
     @property
     def spans(self) -> dict[str, tuple[Span, ...]]:
@@ -191,6 +201,8 @@ class History:
         elif isinstance(event, NonFiniteLoss):
             self._bad.append((event.step, event.step))
             self._is_bad = True
+        elif isinstance(event, FeaturesChanged):
+            self._features.append(event)
         elif isinstance(event, LearningRateChanged):
             self._marks.append(Mark(event.step, "rate", f"rate {event.learning_rate:g}"))
 

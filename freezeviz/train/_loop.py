@@ -5,9 +5,11 @@ from collections.abc import Generator
 
 from freezeviz.adapters import adapt
 from freezeviz.errors import NothingTrainableWarning
+from freezeviz.train import _commands as commands
 from freezeviz.train import _events as events
 from freezeviz.train._core import RunCore
 from freezeviz.train._engine import Engine
+from freezeviz.train._features import FeatureCache
 from freezeviz.train._modes import modes_restored
 
 
@@ -51,6 +53,7 @@ class Loop(RunCore):
                 self.enter_doors()
             with modes_restored(self.model):
                 self.engine.place()
+                self.engine.consider()
                 self.model.train()
                 self.begin(epochs)
                 while self.step < last:
@@ -60,11 +63,14 @@ class Loop(RunCore):
                     yield self._make_step()
                     self.turns.offer()
         except Exception as error:
+            self.engine.close()
             self.fail(error)
             raise
         except BaseException:  # an interrupt, or the iterator was closed
+            self.engine.close()
             self.end("stopped", events.Stopped)
             raise
+        self.engine.close()
         if self.step < last:
             self.end("stopped", events.Stopped)
         else:
@@ -85,6 +91,8 @@ class Loop(RunCore):
                 "every parameter is frozen: the run evaluates the loss and changes nothing",
             )
         self._check_loss(outcome.loss)
+        if self.engine.features is not None:
+            self._tell_features(self.engine.features, done)
         if self.step % self.steps_per_epoch == 0:
             self._validate(epoch)
         return done
@@ -98,6 +106,13 @@ class Loop(RunCore):
             advice = "The run stops; that step did not change the model."
         if self.check_loss(loss, advice) and self.stop_on_nonfinite:
             self.stopping = True
+
+    def _tell_features(self, features: FeatureCache, done: events.StepDone) -> None:
+        features.pace.took(done.seconds)
+        news = features.news(epoch_ended=self.step % self.steps_per_epoch == 0)
+        if news is not None:
+            now = self.step, done.epoch, time.time()
+            self.publish(events.FeaturesChanged(*now, str(news), **news.fields()))
 
     def _validate(self, epoch: int) -> None:
         if self.engine.validation is None:
@@ -113,6 +128,11 @@ class Loop(RunCore):
         )
 
     # ---- orders --------------------------------------------------------------------------------
+
+    def _apply_frozen(self, command: commands.SetFrozen) -> events.FreezeChanged:
+        event = super()._apply_frozen(command)
+        self.engine.consider()
+        return event
 
     def _set_learning_rate(self, rate: float) -> None:
         self.engine.optimizer.learning_rate = rate

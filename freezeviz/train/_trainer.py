@@ -52,6 +52,12 @@ class Trainer(Run):
     metrics : mapping of str to callable, optional
         What else to measure, by name: functions ``(outputs, targets) -> float`` of a batch. They
         are columns of the history, of training and of validation.
+    feature_cache : bool or int
+        What frozen layers compute of a sample, before anything that trains, is computed once and
+        kept, where that saves time: nothing may be random in it, or move, or depend on the other
+        samples of the batch. An int is how many bytes may lie in memory (True: a gibibyte); more
+        go into a temporary file. Losses and weights are the same to rounding.
+        `History.features` says what is kept and what it saved, or why nothing is.
 
     Raises
     ------
@@ -85,9 +91,19 @@ class Trainer(Run):
         *,
         stop_on_nonfinite: bool = False,
         metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+        feature_cache: bool | int = True,
     ) -> None:
         engine = Engine(
-            model, optimizer, loss, data, validation, batch_size, seed, shuffle, metrics or {}
+            model,
+            optimizer,
+            loss,
+            data,
+            validation,
+            batch_size,
+            seed,
+            shuffle,
+            metrics or {},
+            feature_cache,
         )
         self._loop: Loop = Loop(engine, stop_on_nonfinite)
         super().__init__(self._loop)

@@ -7,6 +7,7 @@ from typing import Any
 from freezeviz.train import (
     Event,
     Failed,
+    FeaturesChanged,
     Logged,
     NonFiniteLoss,
     Run,
@@ -29,6 +30,7 @@ class Numbers:
     validation_accuracy: float | None = None
     failed: Failed | None = None
     not_finite: NonFiniteLoss | None = None
+    features: str | None = None  # what is cached of frozen layers, in words
     last_epoch: int = 0
 
     @classmethod
@@ -37,6 +39,8 @@ class Numbers:
         numbers = cls()
         for event in run.events:
             numbers.take(event)
+        for told in run.history.features[-1:]:
+            numbers.take(told)
         steps = run.history.steps
         numbers.losses.extend(steps["loss"][-RECENT_STEPS:].tolist())
         numbers.accuracies.extend(steps["accuracy"][-RECENT_STEPS:].tolist())
@@ -52,6 +56,8 @@ class Numbers:
             self.accuracies.append(event.metrics.get("accuracy"))
         elif isinstance(event, Validated):
             self.validation_loss, self.validation_accuracy = event.loss, event.accuracy
+        elif isinstance(event, FeaturesChanged):
+            self.features = event.text
         elif isinstance(event, RunStarted):
             self.last_epoch = event.epoch + event.epochs
             self.failed = self.not_finite = None
@@ -78,6 +84,7 @@ class Numbers:
             "accuracy": _mean(self.accuracies),
             "validation_loss": _finite(self.validation_loss),
             "validation_accuracy": _finite(self.validation_accuracy),
+            "features": self.features,
             "error": failed and f"After step {failed.step:,}: {failed.message}",
             "not_finite": bad
             and (

@@ -257,9 +257,9 @@ def _first(out: Any) -> Any:
 def test_kernel_gives_a_part_of_its_cotangents_as_it_gives_all(row: Row) -> None:
     args, options = row.drawn()
     fused, traced = FUSED[row.rule], row.traced()
-    value = _call(row, args, options)
-    g = np.random.default_rng(3).standard_normal(np.shape(value))
     every = tuple(i in traced for i in range(len(args)))
+    value = _first(fused.forward(every, *args, **options)[0])
+    g = np.random.default_rng(3).standard_normal(np.shape(value))
     full = fused.backward(g, every, fused.forward(every, *args, **options)[1])
     subsets = itertools.chain.from_iterable(
         itertools.combinations(traced, n) for n in range(1, len(traced) + 1)

@@ -60,8 +60,26 @@ def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None) -> A
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
-def _conv2d(x: Any, weight: Any, bias: Any, **options: Any) -> Any:
+def _projections(x: Any, *arrays: Any) -> Any:
+    biases = None if arrays[3] is None else torch.cat(arrays[3:])
+    return F.linear(x, torch.cat(arrays[:3]), biases)
+
+
+def _packed_attention(
+    packed: Any, heads: int, dims: int, mask: Any = None, scale: Any = None
+) -> Any:
+    parts = [packed[..., :dims], packed[..., dims : 2 * dims], packed[..., 2 * dims :]]
+    split = [part.unflatten(-1, (heads, part.shape[-1] // heads)) for part in parts]
+    out = _attention(*(part.transpose(1, 2) for part in split), mask=mask, scale=scale)
+    return out.transpose(1, 2).flatten(2)
+
+
+def _conv2d(
+    x: Any, weight: Any, bias: Any, activation: Any = None, pool: Any = None, **options: Any
+) -> Any:
     out = F.conv2d(x.permute(0, 3, 1, 2), weight.permute(0, 3, 1, 2), bias, **options)
+    out = F.relu(out) if activation else out
+    out = F.max_pool2d(out, pool) if pool else out
     return out.permute(0, 2, 3, 1)
 
 
@@ -69,12 +87,12 @@ def _max_pool2d(x: Any, **options: Any) -> Any:
     return F.max_pool2d(x.permute(0, 3, 1, 2), **options).permute(0, 2, 3, 1)
 
 
-def _cross_entropy(logits: Any, targets: Any) -> Any:
+def _cross_entropy(logits: Any, targets: Any, reduction: str = "none") -> Any:
     classes = logits.shape[-1]
     loss = F.cross_entropy(
-        logits.reshape(-1, classes), targets.long().reshape(-1), reduction="none"
+        logits.reshape(-1, classes), targets.long().reshape(-1), reduction=reduction
     )
-    return loss.reshape(targets.shape)
+    return loss.reshape(targets.shape) if reduction == "none" else loss
 
 
 def _tensor(x: Any) -> Any:
@@ -84,6 +102,11 @@ def _tensor(x: Any) -> Any:
 def _both(fn: Any) -> Callable[..., Any]:
     """Of functions that take no Python numbers."""
     return lambda x, y: fn(_tensor(x), _tensor(y))
+
+
+def _linear(x: Any, weight: Any, bias: Any, activation: str | None = None) -> Any:
+    y = F.linear(x, weight, bias)
+    return y if activation is None else getattr(F, activation)(y)
 
 
 COUNTERPARTS: dict[str, Any] = {
@@ -122,11 +145,14 @@ COUNTERPARTS: dict[str, Any] = {
     "getitem": _getitem,
     "scatter_add": _scatter_add,
     "einsum": _einsum,
-    "linear": F.linear,
+    "linear": _linear,
     "softmax_cross_entropy": _cross_entropy,
+    "squared_error": F.mse_loss,
     "layer_norm": _layer_norm,
     "batch_norm": _batch_norm,
     "attention": _attention,
+    "projections": _projections,
+    "packed_attention": _packed_attention,
     "conv2d": _conv2d,
     "max_pool2d": _max_pool2d,
     "embedding": lambda weight, indices: weight[indices],

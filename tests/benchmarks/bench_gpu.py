@@ -62,6 +62,10 @@ WORKLOADS = (
         "BERT-shaped, 2 layers of 768, length 128, batch 8",
         8, layers=2, dims=768, heads=12, length=128, words=30522, classes=2,
     ),
+    Workload(
+        "Transformer encoder, 12 layers of 1024, length 256, batch 16",
+        16, layers=12, dims=1024, heads=16, length=256,
+    ),
 )  # fmt: skip
 
 

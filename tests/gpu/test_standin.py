@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from freezeviz import backend
-from tests.standin_cupy import SURFACE, host_reads, installed, ndarray
+from tests.standin_cupy import (
+    SURFACE,
+    HostTrafficError,
+    host_reads,
+    installed,
+    ndarray,
+    on_device_only,
+)
 from tests.standin_cupy.read_surface import read_surface
 
 HOST = np.arange(6.0).reshape(2, 3)
@@ -199,6 +206,25 @@ def test_waiting_for_the_device_is_counted(call, what, standin):
         call(x)
     assert len(reads) == 1
     assert what in reads[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda cp, x: float(x.sum()), "waits for the device: float in test_standin.py"),
+        (lambda cp, x: x[x > 1.0], "waits for the device: an index that is a mask"),
+        (lambda cp, x: cp.asarray(HOST), "gives the device an array: asarray in test_standin.py"),
+        (lambda cp, x: x.take([0, 1], axis=1), "gives the device an array: take"),
+        (lambda cp, x: x[[0, 1]], "gives the device an array: an index"),
+    ],
+)
+def test_traffic_between_host_and_device_can_be_forbidden(call, said, standin):
+    x = standin.asarray(HOST)
+    with on_device_only():
+        np.tanh(x @ x.T) * 2.0, x[:, 0], standin.asarray(1.0), standin.zeros(3)
+        with pytest.raises(HostTrafficError, match=said):
+            call(standin, x)
+    call(standin, x)
 
 
 def test_work_on_the_device_is_not_counted(standin):

@@ -3,7 +3,7 @@
 It computes with NumPy and behaves as CuPy 14.2 does where that differs: arrays are no NumPy
 arrays, never become one by themselves and refuse to meet one; functions take the options that
 CuPy's take; out-of-bounds indices wrap; nothing warns of floating-point trouble; fresh memory
-holds garbage. It counts where the host would wait for the device.
+holds garbage. It counts, or refuses, what makes the host wait for the device.
 
 What it cannot show: kernels that compute something else than NumPy, the order of sums, streams,
 memory, speed. `tests/gpu/test_standin.py` compares it with CuPy itself where that is installed.
@@ -18,7 +18,7 @@ import pytest
 from freezeviz import backend
 from tests.standin_cupy._array import ndarray
 from tests.standin_cupy._module import SURFACE, installed
-from tests.standin_cupy._reads import host_reads
+from tests.standin_cupy._reads import HostTrafficError, host_reads, on_device_only
 
 # Parameters for tests: the stand-in everywhere, CuPy itself where it runs a kernel.
 CUPYS = ["stand-in", pytest.param("device", marks=pytest.mark.gpu)]
@@ -38,4 +38,13 @@ def cupy_of(kind: str) -> Iterator[Any]:
         backend._probe = found
 
 
-__all__ = ["CUPYS", "SURFACE", "cupy_of", "host_reads", "installed", "ndarray"]
+__all__ = [
+    "CUPYS",
+    "SURFACE",
+    "HostTrafficError",
+    "cupy_of",
+    "host_reads",
+    "installed",
+    "ndarray",
+    "on_device_only",
+]

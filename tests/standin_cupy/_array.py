@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.standin_cupy._reads import waits
+from tests.standin_cupy._reads import uploads, waits
 
 _PYTHON_SCALARS = (bool, int, float, complex)
 _KINDS = "?bhilqBHILQefdFD"
@@ -477,6 +477,8 @@ def _index_part(part: Any) -> Any:
         return int(part)  # type: ignore[call-overload]
     else:
         host = np.asarray(part)
+        if host.ndim:
+            uploads("an index")
         if host.size == 0 and isinstance(part, (list, tuple)):
             host = host.astype(np.int32)
     if host.dtype.kind not in "biu":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.standin_cupy._array import check_dtype, ndarray, operand, refuse, silent, wrap
-from tests.standin_cupy._reads import waits
+from tests.standin_cupy._reads import uploads, waits
 
 # Parameters by these names are arrays of CuPy's own: their functions ask them for attributes.
 _ARRAYS = {"a", "x", "b", "arr", "ary", "array", "m", "x1", "x2", "a1", "a2", "condition", "v"}
@@ -200,6 +200,8 @@ def from_host(name: str, text: str) -> Any:
             obj = _bare(obj)
         host = np.array(obj, dtype=dtype, copy=True)
         check_dtype(host.dtype)
+        if host.ndim:
+            uploads(name)
         return wrap(host)
 
     call.__name__ = call.__qualname__ = name
@@ -234,7 +236,12 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None) -> Any:
 def take_method(self: ndarray, indices: Any, axis: Any = None, out: Any = None) -> Any:
     if out is not None:
         raise NotImplementedError("the stand-in's take writes into no array")
-    indices = indices._host if isinstance(indices, ndarray) else np.asarray(indices, dtype=int)
+    if isinstance(indices, ndarray):
+        indices = indices._host
+    else:
+        indices = np.asarray(indices, dtype=int)
+        if indices.ndim:
+            uploads("take")
     return wrap(np.take(self._host, indices, axis, mode="wrap"))
 
 

@@ -60,7 +60,7 @@ def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True, device=
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    return x if dtype is None else astype(x, dtype)
+    return x if dtype is None or x.dtype == dtype else astype(x, dtype)
 
 
 def arrays(*args: Any) -> tuple[Any, ...]:

@@ -11,8 +11,10 @@ from freezeviz.autodiff._fused._embedding import embedding
 from freezeviz.autodiff._fused._gelu import gelu
 from freezeviz.autodiff._fused._linear import linear
 from freezeviz.autodiff._fused._norm import batch_norm, layer_norm
+from freezeviz.autodiff._fused._packed import packed_attention, projections
 from freezeviz.autodiff._fused._pool import max_pool2d
 from freezeviz.autodiff._fused._softmax_cross_entropy import softmax_cross_entropy
+from freezeviz.autodiff._fused._squared_error import squared_error
 
 __all__ = [
     "attention",
@@ -23,5 +25,8 @@ __all__ = [
     "layer_norm",
     "linear",
     "max_pool2d",
+    "packed_attention",
+    "projections",
     "softmax_cross_entropy",
+    "squared_error",
 ]

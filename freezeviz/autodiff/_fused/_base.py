@@ -6,7 +6,7 @@ from typing import Any
 
 from freezeviz.autodiff import _sets
 from freezeviz.autodiff._primitives import unbroadcast
-from freezeviz.autodiff._tracer import Like, Tracer, innermost
+from freezeviz.autodiff._tracer import Like, Tape, Tracer
 from freezeviz.errors import AutodiffError
 
 FUSED: dict[str, "Fused"] = {}
@@ -73,40 +73,82 @@ class Fused:
         return self.forward, self.backward
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        for name in self.arguments[len(args) :]:
-            if name not in options:
-                break
-            args = (*args, options.pop(name))
-        if any(type(option) is Tracer for option in options.values()):
-            # A learned mask, say: kernels know no derivative in an option, primitives do.
-            return self.reference(*args, **options)
-        tape = innermost(args)
+        if options:
+            if len(args) < len(self.arguments):
+                for name in self.arguments[len(args) :]:
+                    if name not in options:
+                        break
+                    args = (*args, options.pop(name))
+            for option in options.values():
+                if type(option) is Tracer:
+                    # A learned mask, say: kernels know no derivative in an option, primitives do.
+                    return self.reference(*args, **options)
+        # All about the arguments in one pass: the kernels of a small layer take less than this.
+        tape: Tape | None = None
+        values: list[Any] = []
+        needed: list[bool] = []
+        parents: list[Any] = []
+        likes: list[tuple[Any, Any] | None] = []
+        for a in args:
+            if type(a) is Tracer:
+                if tape is None:
+                    tape = a.tape
+                parents.append(a.node)
+                value = a.value
+                if a.tape is not tape or type(value) is Tracer:
+                    return self.reference(*args, **options)
+                values.append(value)
+                needed.append(True)
+                likes.append((value.shape, value.dtype))
+            else:
+                values.append(a)
+                needed.append(False)
+                likes.append(None)
+        needs = tuple(needed)
         if tape is None:
-            needs = (False,) * len(args)
             forward, _ = self._pair(needs, args, options)
             return forward(needs, *args, **options)[0]
-        values = tuple([a.value if type(a) is Tracer and a.tape is tape else a for a in args])
-        if tape.nested or any(type(v) is Tracer for v in values):
+        if tape.nested:
             return self.reference(*args, **options)
-        needs = tuple(type(a) is Tracer for a in args)
         forward, backward = self._pair(needs, values, options)
         out, residual = forward(needs, *values, **options)
-        parents = tuple(a.node for a in args if type(a) is Tracer)
-        likes = tuple(Like(a.shape, a.dtype) if type(a) is Tracer else None for a in args)
-        name = self.name
-
-        def pull(g: Any) -> tuple[Any, ...]:
-            # Only a pullback that was made outside of the trace that differentiates it gets
-            # here with a tracer; kernels take plain arrays only.
-            if type(g) is Tracer:
-                raise AutodiffError(
-                    f"the pullback of {name}() cannot be differentiated by itself; "
-                    "call vjp() within the function that is differentiated"
-                )
-            cotangents = backward(g, needs, residual)
-            pairs = zip(cotangents, likes, strict=True)
-            return tuple([unbroadcast(c, like) for c, like in pairs if like is not None])
-
+        pull = FusedPull(self.name, backward, needs, residual, likes)
         if type(out) is tuple:
-            return tape.record(name, parents, pull, out[0]), *out[1:]
-        return tape.record(name, parents, pull, out)
+            return tape.record(self.name, tuple(parents), pull, out[0]), *out[1:]
+        return tape.record(self.name, tuple(parents), pull, out)
+
+
+class FusedPull:
+    """The pullback of one call: from the cotangent of its value to those of its arguments.
+
+    Attributes
+    ----------
+    kept : anything
+        What the kernels keep for it.
+    """
+
+    __slots__ = ("_backward", "_likes", "_name", "_needs", "kept")
+
+    def __init__(self, name: str, backward: Callable[..., Any], needs: Any, kept: Any, likes: Any):
+        self._name = name
+        self._backward = backward
+        self._needs = needs
+        self.kept = kept
+        self._likes = likes
+
+    def __call__(self, g: Any) -> list[Any]:
+        # Only a pullback that was made outside of the trace that differentiates it gets
+        # here with a tracer; kernels take plain arrays only.
+        if type(g) is Tracer:
+            raise AutodiffError(
+                f"the pullback of {self._name}() cannot be differentiated by itself; "
+                "call vjp() within the function that is differentiated"
+            )
+        found: list[Any] = []
+        cotangents = self._backward(g, self._needs, self.kept)
+        for c, like in zip(cotangents, self._likes, strict=True):
+            if like is not None:
+                if c.shape != like[0] or c.dtype != like[1]:
+                    c = unbroadcast(c, Like(*like))
+                found.append(c)
+        return found

@@ -7,7 +7,9 @@ from freezeviz.autodiff import _functions as f
 from freezeviz.autodiff import _primitives as p
 from freezeviz.autodiff._count import gemm
 from freezeviz.autodiff._fused._base import Fused
+from freezeviz.autodiff._fused._pool import max_pool2d
 from freezeviz.autodiff._fused._sums import sum_rows
+from freezeviz.autodiff._fused._windows import geometry, slices
 from freezeviz.backend import array_namespace
 
 # The convolution is a matrix product with the input's windows ("columns"): for every output
@@ -16,31 +18,18 @@ from freezeviz.backend import array_namespace
 # through the same slices.
 
 
-def out_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Return how many positions a window has along an axis of `size`."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
-def _slices(kernel, stride, dilation, out):
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            top, left = i * dilation[0], j * dilation[1]
-            yield (
-                slice(None),
-                slice(top, top + stride[0] * (out[0] - 1) + 1, stride[0]),
-                slice(left, left + stride[1] * (out[1] - 1) + 1, stride[1]),
-                ...,
-            )
-
-
-def _geometry(shape, kernel, stride, padding, dilation):
-    return tuple(
-        out_size(n, k, s, q, d)
-        for n, k, s, q, d in zip(shape, kernel, stride, padding, dilation, strict=True)
-    )
-
-
-def _reference(x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+def _reference(
+    x,
+    weight,
+    bias,
+    *,
+    stride=(1, 1),
+    padding=(0, 0),
+    dilation=(1, 1),
+    groups=1,
+    activation=None,
+    pool=None,
+):
     """Return the cross-correlation of `x` with `weight`.
 
     Parameters
@@ -50,16 +39,21 @@ def _reference(x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1
     bias : array of shape (out_channels,) or None
     stride, padding, dilation : pair of int
     groups : int
+    activation : {"relu"}, optional
+        Applied to the output.
+    pool : int, optional
+        Side of the windows, one beside the other, of which the maximum is taken at last.
 
     Returns
     -------
     array of shape (batch, out_height, out_width, out_channels)
     """
+    _check(activation)
     kernel = tuple(weight.shape[1:3])
-    out = _geometry(x.shape[1:3], kernel, stride, padding, dilation)
+    out = geometry(x.shape[1:3], kernel, stride, padding, dilation)
     if any(padding):
         x = f.pad(x, ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
-    views = [p.getitem(x, index=index) for index in _slices(kernel, stride, dilation, out)]
+    views = [p.getitem(x, index=index) for index in slices(kernel, stride, dilation, out)]
     columns = f.stack(views, axis=3)
     per_in, per_out = weight.shape[3], weight.shape[0] // groups
     parts = []
@@ -71,7 +65,18 @@ def _reference(x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1
         parts.append(p.matmul(rows, p.swap(flat)))
     y = parts[0] if groups == 1 else f.concatenate(parts, axis=1)
     y = f.reshape(y, (x.shape[0], *out, weight.shape[0]))
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    y = p.relu(y) if activation else y
+    return max_pool2d.reference(y, **_side_by_side(pool)) if pool else y
+
+
+def _check(activation) -> None:
+    if activation not in (None, "relu"):
+        raise ValueError(f"conv2d() ends with 'relu' or nothing, got {activation=!r}")
+
+
+def _side_by_side(pool):
+    return {"kernel_size": (pool, pool), "stride": (pool, pool)}
 
 
 def _columns(x: Any, kernel, stride, padding, dilation, out, groups) -> Any:
@@ -81,7 +86,7 @@ def _columns(x: Any, kernel, stride, padding, dilation, out, groups) -> Any:
     padded = _padded(x, padding)
     padded = xp.reshape(padded, (*padded.shape[:3], groups, per))
     columns = xp.empty((groups, n, *out, kernel[0] * kernel[1], per), dtype=x.dtype)
-    for k, index in enumerate(_slices(kernel, stride, dilation, out)):
+    for k, index in enumerate(slices(kernel, stride, dilation, out)):
         columns[..., k, :] = xp.permute_dims(padded[index], (3, 0, 1, 2, 4))
     return xp.reshape(columns, (groups, n * out[0] * out[1], kernel[0] * kernel[1] * per))
 
@@ -96,10 +101,34 @@ def _padded(x: Any, padding) -> Any:
     return padded
 
 
-def _forward(needs, x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+def _forward(needs, x, weight, bias, *, activation=None, pool=None, **windows):
+    _check(activation)
+    y, kept = _convolved(needs, x, weight, bias, **windows)
+    if activation:
+        y = p.relu(y)
+    value = y if activation and any(needs) else None
+    positions = None
+    if pool:
+        y, positions = max_pool2d.forward((any(needs),), y, **_side_by_side(pool))
+    if value is not None and pool:
+        # Where the largest value of a window is zero, ReLU let nothing through.
+        value = y
+    return y, (kept, value, positions if any(needs) else None)
+
+
+def _backward(g, needs, residual):
+    kept, value, positions = residual
+    if value is not None:
+        g = p.masked(g, mask=value > 0)
+    if positions is not None:
+        (g,) = max_pool2d.backward(g, (True,), positions)
+    return _pulled(g, needs, kept)
+
+
+def _convolved(needs, x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
     xp = array_namespace(x, weight)
     kernel = tuple(weight.shape[1:3])
-    out = _geometry(x.shape[1:3], kernel, stride, padding, dilation)
+    out = geometry(x.shape[1:3], kernel, stride, padding, dilation)
     columns = _columns(x, kernel, stride, padding, dilation, out, groups)
     per_out = weight.shape[0] // groups
     flat = xp.reshape(weight, (groups, per_out, -1))
@@ -121,7 +150,7 @@ def _forward(needs, x, weight, bias, *, stride=(1, 1), padding=(0, 0), dilation=
     return y, (kept_x, kept_weight, shapes, (stride, padding, dilation), groups, out)
 
 
-def _backward(g, needs, residual):
+def _pulled(g, needs, residual):
     x, weight, (x_shape, weight_shape), (stride, padding, dilation), groups, out = residual
     xp = array_namespace(g)
     kernel, per_out = weight_shape[1:3], weight_shape[0] // groups
@@ -141,7 +170,7 @@ def _backward(g, needs, residual):
         dcolumns = xp.reshape(dcolumns, (groups, n, *out, kernel[0] * kernel[1], per))
         top, left = padding
         full = xp.zeros((n, h + 2 * top, w + 2 * left, groups, per), dtype=g.dtype)
-        for k, index in enumerate(_slices(kernel, stride, dilation, out)):
+        for k, index in enumerate(slices(kernel, stride, dilation, out)):
             full[index] += xp.permute_dims(dcolumns[..., k, :], (1, 2, 3, 0, 4))
         full = xp.reshape(full, (n, h + 2 * top, w + 2 * left, channels))
         dx = full[:, top : top + h, left : left + w, :]

@@ -1,28 +1,32 @@
-"""``x @ weight.T + bias`` over the last axis."""
+"""``activation(x @ weight.T + bias)`` over the last axis."""
 
 import math
 from typing import Any
 
 from freezeviz.autodiff import _primitives as p
 from freezeviz.autodiff._count import gemm
+from freezeviz.autodiff._fused._activations import activation as activation_of
 from freezeviz.autodiff._fused._base import Fused
 from freezeviz.backend import array_namespace
 
 
-def _reference(x, weight, bias):
-    """Return ``x @ weight.T + bias``.
+def _reference(x, weight, bias, *, activation=None):
+    """Return ``activation(x @ weight.T + bias)``.
 
     Parameters
     ----------
     x : array of shape (..., in_features)
     weight : array of shape (out_features, in_features)
     bias : array of shape (out_features,) or None
+    activation : {'relu', 'gelu', 'tanh'}, optional
+        Without, the sum as it is.
     """
     y = p.matmul(x, p.swap(weight))
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    return y if activation is None else activation_of(activation).reference(y)
 
 
-def _forward(needs, x, weight, bias):
+def _forward(needs, x, weight, bias, *, activation=None):
     xp = array_namespace(x, weight)
     lead = tuple(x.shape[:-1])
     rows = x if x.ndim == 2 else xp.reshape(x, (math.prod(lead), x.shape[-1]))
@@ -32,15 +36,21 @@ def _forward(needs, x, weight, bias):
             y += bias
         else:
             y = y + bias
+    saved = None
+    if activation is not None:
+        y, saved = activation_of(activation).forward(y, any(needs))
     out = y if x.ndim == 2 else xp.reshape(y, (*lead, weight.shape[0]))
     # The input is kept for the weight's gradient alone, the weight for the input's alone.
-    return out, (rows if needs[1] else None, weight if needs[0] else None, tuple(x.shape))
+    kept = rows if needs[1] else None, weight if needs[0] else None
+    return out, (*kept, tuple(x.shape), activation, saved)
 
 
 def _backward(g, needs, residual) -> tuple[Any, Any, Any]:
-    rows, weight, shape = residual
+    rows, weight, shape, activation, saved = residual
     xp = array_namespace(g)
     flat = g if g.ndim == 2 else xp.reshape(g, (math.prod(shape[:-1]), g.shape[-1]))
+    if activation is not None:
+        flat = activation_of(activation).backward(flat, saved)
     dx = dw = db = None
     if needs[0]:
         dx = xp.reshape(gemm(flat, weight), shape)

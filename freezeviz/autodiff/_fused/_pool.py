@@ -5,15 +5,15 @@ import math
 from freezeviz.autodiff import _functions as f
 from freezeviz.autodiff import _primitives as p
 from freezeviz.autodiff._fused._base import Fused
-from freezeviz.autodiff._fused._conv import _geometry, _slices
+from freezeviz.autodiff._fused._windows import geometry, slices
 from freezeviz.autodiff._tracer import raw
 from freezeviz.backend import array_namespace
 
 
 def _windows(x, kernel_size, stride, padding):
     """Return the index of each position of the window into the padded input."""
-    out = _geometry(x.shape[1:3], kernel_size, stride, padding, (1, 1))
-    return list(_slices(kernel_size, stride, (1, 1), out))
+    out = geometry(x.shape[1:3], kernel_size, stride, padding, (1, 1))
+    return list(slices(kernel_size, stride, (1, 1), out))
 
 
 def _reference(x, *, kernel_size, stride, padding=(0, 0)):

@@ -9,6 +9,7 @@ import numpy as np
 
 from freezeviz import autodiff
 from freezeviz.autodiff import stop_gradient
+from freezeviz.nn._layers import _joining
 from freezeviz.nn._module import Module
 
 # Functions, not autodiff's primitives themselves: layers keep them, and functions can be pickled.
@@ -322,6 +323,22 @@ SiLU = as_module("SiLU", silu)
 Softmax = as_module("Softmax", softmax, axis=-1)
 Softplus = as_module("Softplus", softplus)
 Tanh = as_module("Tanh", tanh)
+
+_joining.is_activation(ReLU, lambda layer: "relu")
+_joining.is_activation(Tanh, lambda layer: "tanh")
+
+# The functions that kernels know, too, by the name that they know them by.
+_NAMED = ((relu, "relu"), (gelu, "gelu"), (tanh, "tanh"), (autodiff.relu, "relu"))
+_NAMED += ((autodiff.gelu, "gelu"), (np.tanh, "tanh"))
+
+
+def named(activation: Any) -> str | None:
+    """Return the name by which kernels know a function, None if they do not."""
+    for function, name in _NAMED:
+        if activation is function:
+            return name
+    return None
+
 
 __all__ = [
     "ELU",

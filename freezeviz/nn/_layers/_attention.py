@@ -5,12 +5,16 @@ from typing import Any
 import numpy as np
 
 from freezeviz import autodiff
+from freezeviz.autodiff import Tracer, fused
 from freezeviz.errors import ShapeError
+from freezeviz.nn._layers import _joining
 from freezeviz.nn._layers._checks import sizes, where
 from freezeviz.nn._layers._linear import Linear
 from freezeviz.nn._module import Module
 
 __all__ = ["MultiHeadAttention"]
+
+_LINEAR = _joining.call_of(Linear)
 
 
 class MultiHeadAttention(Module):
@@ -110,14 +114,15 @@ class MultiHeadAttention(Module):
                     f"{where(self)} expects {name} of shape (batch, length, dims), "
                     f"got {tuple(x.shape)}"
                 )
-        heads = [
-            self._split(projection(x))
-            for projection, x in (
-                (self.query_proj, queries),
-                (self.key_proj, keys),
-                (self.value_proj, values),
-            )
-        ]
+        projections = self.query_proj, self.key_proj, self.value_proj
+        if queries is keys is values:
+            packed = packed_projections(projections, queries)
+            if packed is not None:
+                dims = self.query_proj.weight.shape[0]
+                out = fused.packed_attention(packed, heads=self.num_heads, dims=dims, mask=mask)
+                return self.out_proj(out)
+        inputs = queries, keys, values
+        heads = [self._split(p(x)) for p, x in zip(projections, inputs, strict=True)]
         out = autodiff.attention(*heads, mask=mask)
         batch, heads, length, dims = out.shape
         return self.out_proj(out.transpose(0, 2, 1, 3).reshape(batch, length, heads * dims))
@@ -144,3 +149,40 @@ class MultiHeadAttention(Module):
 
     def _extra_repr(self) -> str:
         return f"num_heads={self.num_heads}"
+
+
+def packed_projections(projections: tuple[Any, Any, Any], x: Any) -> Any:
+    """Return what the projections of queries, keys and values make of one input, side by side.
+
+    None where somebody could tell that they were not called one by one, or where one product
+    would compute what three would not.
+
+    Parameters
+    ----------
+    projections : three layers
+    x : array of shape (batch, length, dims)
+    """
+    weights: list[Any] = []
+    biases: list[Any] = []
+    for layer in projections:
+        # Exactly our layer, and nobody listens to its calls or put something else in their place.
+        if type(layer) is not Linear or _joining.call_of(Linear) is not _LINEAR:
+            return None
+        if layer.activation is not None:
+            return None
+        weights.append(layer.weight)
+        biases.append(layer.bias if "bias" in layer else None)
+    query, key, value = weights
+    if not query.shape[1] == key.shape[1] == value.shape[1] == x.shape[-1]:
+        return None  # the layer that does not fit says so
+    present = [bias for bias in biases if bias is not None]
+    if len(present) not in (0, 3) or len({a.dtype for a in (x, *weights, *present)}) > 1:
+        return None
+    if query.shape[0] != key.shape[0]:
+        return None
+    if type(x) is not Tracer:
+        # With a cotangent for some of the three only, the others' is not to be computed either.
+        pairs = zip(weights, biases, strict=True)
+        if len({type(w) is Tracer or type(b) is Tracer for w, b in pairs}) > 1:
+            return None
+    return fused.projections(x, *weights, *biases)

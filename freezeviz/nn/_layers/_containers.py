@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from freezeviz.nn._layers import _joining
+from freezeviz.nn._layers._chains import chained
+from freezeviz.nn._layers._linear import Linear
 from freezeviz.nn._module import Module
 
 __all__ = ["Sequential"]
@@ -48,6 +51,7 @@ class Sequential(Module):
 
     def __call__(self, x: Any) -> Any:
         """Return the output of the last layer."""
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        return _joining.call(self.layers, x)
+
+
+_joining.joins(Linear, chained)

@@ -1,6 +1,7 @@
 """Convolution and pooling, channels last."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from freezeviz import autodiff
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init
+from freezeviz.nn._layers import _joining
 from freezeviz.nn._layers._checks import channels_last, pair, sizes, where
 from freezeviz.nn._module import Module
 
@@ -111,18 +113,7 @@ class Conv2d(Module):
         ShapeError
             If `x` has another shape, or is smaller than the kernel.
         """
-        weight = self.weight
-        channels_last(self, x, _LAYOUT, weight.shape[3] * self.groups)
-        _fits(self, x, weight.shape[1:3], self.stride, self.padding, self.dilation)
-        return autodiff.conv2d(
-            x,
-            weight,
-            self.bias if "bias" in self else None,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
+        return _convolved(self, x)
 
     def _extra_repr(self) -> str:
         outputs, height, width, per_group = self.weight.shape
@@ -131,6 +122,23 @@ class Conv2d(Module):
             f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
             f"groups={self.groups}, bias={'bias' in self}"
         )
+
+
+def _convolved(layer: Conv2d, x: Any, **end: Any) -> Any:
+    """Return a layer's output with an end to it that the kernels know."""
+    weight = layer.weight
+    channels_last(layer, x, _LAYOUT, weight.shape[3] * layer.groups)
+    _fits(layer, x, weight.shape[1:3], layer.stride, layer.padding, layer.dilation)
+    return autodiff.conv2d(
+        x,
+        weight,
+        layer.bias if "bias" in layer else None,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=layer.dilation,
+        groups=layer.groups,
+        **end,
+    )
 
 
 class MaxPool2d(Module):
@@ -200,6 +208,38 @@ class MaxPool2d(Module):
 
     def _extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+_MAX_POOL = _joining.call_of(MaxPool2d)
+
+
+def _pool_of(layer: Any) -> int | None:
+    """Return the side of a layer's windows if it pools square ones that lie side by side."""
+    if type(layer) is not MaxPool2d or _joining.call_of(MaxPool2d) is not _MAX_POOL:
+        return None
+    side = layer.kernel_size[0]
+    plain = layer.kernel_size == layer.stride == (side, side) and layer.padding == (0, 0)
+    return side if plain else None
+
+
+def _with_end(layers: Sequence[Any], at: int, x: Any) -> tuple[Any, int]:
+    """Let a convolution end with the ReLU and the pooling behind it."""
+    if _joining.activation_of(layers[at + 1]) != "relu":
+        return layers[at](x), 1
+    pool = _pool_of(layers[at + 2]) if at + 2 < len(layers) else None
+    if pool is None:
+        return _convolved(layers[at], x, activation="relu"), 2
+    layer, shape = layers[at], getattr(x, "shape", ())
+    if len(shape) == 4:
+        kernel = layer.weight.shape[1:3]
+        sizes = zip(shape[1:3], kernel, layer.stride, layer.padding, layer.dilation, strict=True)
+        if any((n + 2 * p - d * (k - 1) - 1) // s + 1 < pool for n, k, s, p, d in sizes):
+            # Too small for a window: the layer that finds that says so.
+            return _convolved(layer, x, activation="relu"), 2
+    return _convolved(layer, x, activation="relu", pool=pool), 3
+
+
+_joining.joins(Conv2d, _with_end)
 
 
 class Flatten(Module):

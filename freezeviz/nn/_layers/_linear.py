@@ -1,13 +1,15 @@
 """The linear layer and the identity."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from freezeviz import autodiff
 from freezeviz.nn import init
+from freezeviz.nn._layers import _joining
+from freezeviz.nn._layers._activations import named
 from freezeviz.nn._layers._checks import last_axis, sizes
 from freezeviz.nn._module import Module
 
@@ -98,10 +100,11 @@ class Linear(Module):
         ShapeError
             If the last axis is not of size ``input_dims``.
         """
-        weight = self.weight
-        last_axis(self, x, "input_dims", weight.shape[1])
-        y = autodiff.linear(x, weight, self.bias if "bias" in self else None)
-        return y if self.activation is None else self.activation(y)
+        activation = self.activation
+        if activation is None:
+            return activated(self, x, None)
+        name = named(activation)
+        return activation(activated(self, x, None)) if name is None else activated(self, x, name)
 
     def _extra_repr(self) -> str:
         outputs, inputs = self.weight.shape
@@ -109,6 +112,23 @@ class Linear(Module):
         if self.activation is None:
             return shown
         return f"{shown}, activation={getattr(self.activation, '__name__', self.activation)}"
+
+
+def activated(layer: Linear, x: Any, activation: str | None) -> Any:
+    """Return a layer's output under an activation that the kernels know."""
+    weight = layer.weight
+    last_axis(layer, x, "input_dims", weight.shape[1])
+    bias = layer.bias if "bias" in layer else None
+    if activation is None:
+        return autodiff.linear(x, weight, bias)
+    return autodiff.linear(x, weight, bias, activation=activation)
+
+
+def with_activation(layers: Sequence[Any], at: int, x: Any) -> tuple[Any, int]:
+    """Return what a linear layer and an activation after it make of `x`; see `_joining.Joint`."""
+    layer = layers[at]
+    name = _joining.activation_of(layers[at + 1]) if layer.activation is None else None
+    return (layer(x), 1) if name is None else (activated(layer, x, name), 2)
 
 
 class Identity(Module):

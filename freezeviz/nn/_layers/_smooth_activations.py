@@ -6,6 +6,7 @@ import numpy as np
 
 from freezeviz.autodiff import stop_gradient
 from freezeviz.errors import ShapeError
+from freezeviz.nn._layers import _joining
 from freezeviz.nn._layers._activations import (
     as_module,
     elu,
@@ -310,6 +311,8 @@ class GELU(Module):
 
 
 _GELU = {"none": gelu, "precise": gelu_approx, "tanh": gelu_approx, "fast": gelu_fast_approx}
+
+_joining.is_activation(GELU, lambda layer: "gelu" if layer.approx == "none" else None)
 
 CELU = as_module("CELU", celu, module=__name__, alpha=1.0)
 GLU = as_module("GLU", glu, module=__name__, axis=-1)

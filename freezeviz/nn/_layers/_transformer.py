@@ -8,11 +8,12 @@ after R. Xiong et al.: On Layer Normalization in the Transformer Architecture. a
 from collections.abc import Callable
 from typing import Any
 
-from freezeviz.nn._layers._activations import relu
+from freezeviz.nn._layers import _joining
+from freezeviz.nn._layers._activations import named, relu
 from freezeviz.nn._layers._attention import MultiHeadAttention
 from freezeviz.nn._layers._checks import sizes
 from freezeviz.nn._layers._dropout import Dropout
-from freezeviz.nn._layers._linear import Linear
+from freezeviz.nn._layers._linear import Linear, activated
 from freezeviz.nn._layers._normalization import LayerNorm
 from freezeviz.nn._module import Module
 
@@ -25,6 +26,17 @@ __all__ = [
 ]
 
 Activation = Callable[[Any], Any]
+
+_LINEAR = _joining.call_of(Linear)
+
+
+def ending_with(layer: Any, activation: Any, x: Any) -> Any:
+    """Return ``activation(layer(x))``, computed as one where nobody can tell."""
+    name = named(activation) or _joining.activation_of(activation)
+    plain = type(layer) is Linear and _joining.call_of(Linear) is _LINEAR
+    if name is None or not plain or layer.activation is not None:
+        return activation(layer(x))
+    return activated(layer, x, name)
 
 
 def _no_checkpoint(layer: Module, checkpoint: bool) -> None:
@@ -104,7 +116,7 @@ class TransformerEncoderLayer(Module):
         return self.ln2(x + self._mlp(x))
 
     def _mlp(self, x: Any) -> Any:
-        return self.linear2(self.dropout2(self.activation(self.linear1(x))))
+        return self.linear2(self.dropout2(ending_with(self.linear1, self.activation, x)))
 
 
 class TransformerEncoder(Module):
@@ -248,7 +260,7 @@ class TransformerDecoderLayer(Module):
         return self.ln3(x + self._mlp(x))
 
     def _mlp(self, x: Any) -> Any:
-        return self.linear2(self.dropout3(self.activation(self.linear1(x))))
+        return self.linear2(self.dropout3(ending_with(self.linear1, self.activation, x)))
 
 
 class TransformerDecoder(Module):

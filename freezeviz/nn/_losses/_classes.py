@@ -8,7 +8,7 @@ from freezeviz import autodiff
 from freezeviz.autodiff import stop_gradient
 from freezeviz.backend import array_namespace
 from freezeviz.errors import DataError, ShapeError
-from freezeviz.nn._losses._reduction import as_float, has_axis, reduce, same_shape
+from freezeviz.nn._losses._reduction import as_float, check_reduction, has_axis, reduce, same_shape
 
 
 def cross_entropy(
@@ -66,9 +66,11 @@ def cross_entropy(
         logits = np.moveaxis(logits, axis, -1)
         targets = np.moveaxis(targets, axis, -1) if targets.ndim == logits.ndim else targets
     classes = logits.shape[-1]
-    xp = array_namespace(stop_gradient(targets))
-    if xp.isdtype(targets.dtype, "integral"):
+    if _is_integral(targets):
         check_classes("cross_entropy", logits, targets)
+        if weights is None and not label_smoothing:
+            check_reduction(reduction, targets.size)
+            return autodiff.softmax_cross_entropy(logits, targets=targets, reduction=reduction)
         loss = autodiff.softmax_cross_entropy(logits, targets=targets)
         if label_smoothing:
             total = autodiff.logsumexp(logits, axis=-1)
@@ -87,6 +89,12 @@ def cross_entropy(
     return reduce(loss, reduction)
 
 
+def _is_integral(x: Any) -> bool:
+    if type(x) is np.ndarray:
+        return x.dtype.kind in "iu"
+    return array_namespace(stop_gradient(x)).isdtype(x.dtype, "integral")
+
+
 def check_classes(name: str, logits: Any, targets: Any) -> None:
     """Raise unless the targets are class numbers for logits with the classes on the last axis."""
     classes = logits.shape[-1]
@@ -96,14 +104,25 @@ def check_classes(name: str, logits: Any, targets: Any) -> None:
             f"of shape {tuple(logits.shape)}, got {tuple(targets.shape)}"
         )
     # On a GPU the check would make the host wait for the device in every step.
-    if isinstance(targets, np.ndarray) and targets.size:
+    if isinstance(targets, np.ndarray) and not _are_below(targets, classes):
         low, high = int(targets.min()), int(targets.max())
-        if low < 0 or high >= classes:
-            wrong = low if low < 0 else high
-            raise DataError(
-                f"{name} got the class {wrong} for logits of {classes} classes: "
-                f"targets run from 0 to {classes - 1}"
-            )
+        raise DataError(
+            f"{name} got the class {low if low < 0 else high} for logits of {classes} classes: "
+            f"targets run from 0 to {classes - 1}"
+        )
+
+
+def _are_below(targets: np.ndarray, classes: int) -> bool:
+    """Return whether all numbers are from 0 to less than `classes`."""
+    if targets.dtype in _UNSIGNED:
+        # As unsigned numbers negative ones are the largest: one look at them all instead of two.
+        targets = targets.view(_UNSIGNED[targets.dtype])
+    elif targets.size and targets.min() < 0:
+        return False
+    return int(np.maximum.reduce(targets, axis=None, initial=0)) < max(classes, 1)
+
+
+_UNSIGNED = {np.dtype(f"i{size}"): np.dtype(f"u{size}") for size in (4, 8)}
 
 
 def binary_cross_entropy(
@@ -193,7 +212,7 @@ def nll_loss(inputs: Any, targets: Any, axis: int = -1, reduction: str = "none")
     has_axis("nll_loss", inputs, axis)
     if axis % inputs.ndim != inputs.ndim - 1:
         inputs = np.moveaxis(inputs, axis, -1)
-    if not array_namespace(stop_gradient(targets)).isdtype(targets.dtype, "integral"):
+    if not _is_integral(targets):
         raise DataError(f"nll_loss expects integer targets, got {targets.dtype}")
     check_classes("nll_loss", inputs, targets)
     picked = np.take_along_axis(inputs, targets[..., None], axis=-1)

@@ -9,15 +9,18 @@ from freezeviz.errors import DataError, ShapeError
 
 def reduce(loss: Any, reduction: str) -> Any:
     """Return a loss reduced as asked for."""
+    check_reduction(reduction, loss.size)
     if reduction == "none":
         return loss
-    if reduction == "sum":
-        return loss.sum()
-    if reduction != "mean":
+    return loss.sum() if reduction == "sum" else loss.mean()
+
+
+def check_reduction(reduction: str, size: int) -> None:
+    """Raise unless so many values can be reduced like this."""
+    if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"reduction is 'none', 'mean' or 'sum', got {reduction!r}")
-    if loss.size == 0:
+    if reduction == "mean" and size == 0:
         raise DataError("the mean of a loss over an empty batch has no value")
-    return loss.mean()
 
 
 def same_shape(name: str, predictions: Any, targets: Any) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from freezeviz import autodiff
 from freezeviz.errors import ShapeError
-from freezeviz.nn._losses._reduction import as_float, reduce, same_shape
+from freezeviz.nn._losses._reduction import as_float, check_reduction, reduce, same_shape
 
 
 def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
@@ -34,7 +35,9 @@ def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     array([0.25, 4.  ])
     """
     same_shape("mse_loss", predictions, targets)
-    return reduce(np.square(predictions - as_float(targets, predictions)), reduction)
+    check_reduction(reduction, predictions.size)
+    targets = as_float(targets, predictions)
+    return autodiff.squared_error(predictions, targets, reduction=reduction)
 
 
 def l1_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:

@@ -11,6 +11,7 @@ from tests.benchmarks.engine.workloads import Workload
 
 BASE = "torch"  # what ratios are to
 OURS = "freezeviz"  # names of our engines begin with it
+KERNELS = "FREEZEVIZ_KERNELS"  # the variable that says which kernels ours take
 
 
 class Run(Protocol):
@@ -27,11 +28,24 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Engine:
-    """Where an engine's `build` is, and what it has to be told."""
+    """Where an engine's `build` is, and what it has to be told.
+
+    Attributes
+    ----------
+    module : str
+        Of this package.
+    package : str
+        What is installed, and whose version counts.
+    option : str
+        Handed to `build`, if any.
+    kernels : str
+        What the worker's `KERNELS` is, if anything.
+    """
 
     module: str
     package: str
     option: str = ""
+    kernels: str = ""
 
     def build(self, work: Workload, mode: str, threads: int) -> Run:
         """Return a run of a workload; ImportError if the engine is not installed."""
@@ -42,8 +56,14 @@ class Engine:
 
 ENGINES = {
     "torch": Engine("on_torch", "torch"),
-    "freezeviz": Engine("on_freezeviz", "numpy"),
+    "freezeviz (numpy)": Engine("on_freezeviz", "numpy", kernels="numpy"),
+    "freezeviz (numba)": Engine("on_freezeviz", "numba", kernels="numba"),
     "torch.compile": Engine("on_torch", "torch", "compile"),
     "jax": Engine("on_jax", "jax"),
     "mlx": Engine("on_mlx", "mlx"),
+}
+# What is quicker to type.
+SHORT = {
+    OURS: [name for name in ENGINES if name.startswith(OURS)],
+    **{engine.kernels: [name] for name, engine in ENGINES.items() if engine.kernels},
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.engine.engines import BASE, OURS
+from tests.benchmarks.engine.goals import fastest
 from tests.benchmarks.engine.workloads import MODES, WORKLOADS
 
 FILE = Path(__file__).with_name("results.json")
@@ -105,6 +106,9 @@ def markdown(table: Table) -> str:
         span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
         lines += [f"{section['machine']}; {span}.", ""]
         lines += ["; ".join(f"`{name}`: {what}" for name, what in versions.items()) + ".", ""]
+        wins, known = fastest(cells)
+        if known:
+            lines += [f"One of ours is the fastest in {wins} of {known} cells.", ""]
         lines += ["### Time: ratio (shortest / median ms)", "", *_grid(cells, _time), ""]
         lines += ["### Peak memory, MB", "", *_grid(cells, _memory), ""]
     return "\n".join(lines[:-1]) + "\n"

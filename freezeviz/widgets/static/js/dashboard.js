@@ -70,6 +70,10 @@ export class Dashboard {
     this.line = make("span", "fz-line");
     progress.append(this.bar, this.line);
 
+    this.features = /** @type {HTMLElement} */ (make("p", "fz-features"));
+    this.features.hidden = true;
+    this.features.title = "What frozen layers compute of a sample is computed once";
+
     this.metrics = make("dl", "fz-metrics");
     /** @type {Record<string, Element>} */ this.values = {};
     for (const [key, title] of [
@@ -87,7 +91,7 @@ export class Dashboard {
     }
 
     this.plots = new Plots(ask, tell);
-    this.element.append(controls, progress, this.metrics, this.plots.element);
+    this.element.append(controls, progress, this.features, this.metrics, this.plots.element);
   }
 
   dispose() {
@@ -124,6 +128,8 @@ export class Dashboard {
     const text = progressText(run);
     setText(this.line, text);
     setAttribute(this.bar, "aria-valuetext", text);
+    this.features.hidden = !run.features;
+    setText(this.features, run.features ?? "");
     // A loop of the user's own logs what it has; a Trainer will have a number here.
     for (const key of /** @type {const} */ (["validation_loss", "accuracy", "validation_accuracy"])) {
       const group = /** @type {HTMLElement} */ (this.values[key].parentElement);

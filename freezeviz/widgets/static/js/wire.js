@@ -32,7 +32,7 @@
  * @typedef {{status: string, step: number, planned: number, epoch: number, epochs: number, rate: number,
  *   loss: number | null, accuracy: number | null, validation_loss: number | null,
  *   validation_accuracy: number | null, error: string | null, not_finite: string | null, can_start?: boolean,
- *   can_pause?: boolean, can_stop?: boolean}} Run
+ *   can_pause?: boolean, can_stop?: boolean, features?: string | null}} Run
  * @typedef {{get(name: string): any, send(message: object): void,
  *   on(event: string, callback: (...args: any[]) => void): void,
  *   off(event: string, callback: (...args: any[]) => void): void}} Model
