@@ -55,13 +55,20 @@ class NativeAdapter:
             tree = self._known = NativeTree(self.model)
         return tree
 
+    def prepare(self) -> None:
+        """Work out what `set_frozen` needs, before somebody waits for it."""
+        self._tree().prepare()
+
     def frozen(self) -> frozenset[str]:
         """Return the paths of the parameters that are frozen now."""
-        return frozenset(e.path for e in self._tree().tree.parameters if e.frozen)
+        tree = self._tree().tree
+        if not any(module._frozen or module._governed for _, module in tree.modules):
+            return frozenset()  # of a large model, what is asked for first and most often
+        return frozenset(e.path for e in tree.parameters if e.frozen)
 
     def held(self) -> frozenset[str]:
         """Return the paths of the layers that are held now."""
-        return frozenset(path for path, module in self._tree().tree.modules if module.held)
+        return frozenset(path for path, module in self._tree().tree.modules if module._held)
 
     def training(self) -> bool:
         """Return whether the model is in train mode."""

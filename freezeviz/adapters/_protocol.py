@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 __all__ = ["BufferInfo", "LayerInfo", "ModelAdapter", "ParameterInfo", "Probe"]
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterInfo:
+class ParameterInfo(NamedTuple):
     """A learnable array.
 
     Attributes
@@ -34,8 +33,7 @@ class ParameterInfo:
     aliases: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BufferInfo:
+class BufferInfo(NamedTuple):
     """A non-learnable array, such as running statistics."""
 
     path: str
@@ -44,8 +42,7 @@ class BufferInfo:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
+class LayerInfo(NamedTuple):
     """A node of the model tree.
 
     Attributes

@@ -180,6 +180,13 @@ class ControllerView:
         frozen = frozenset(model.index.names(now.frozen))
         return details(self.adapter, layer, s.paths[row] if row != owner else None, frozen)
 
+    def prepare(self) -> None:
+        """Work out, in any thread, what the first change of this model will need."""
+        self._tree.model.rule  # noqa: B018  (made when it is asked for first)
+        prepare = getattr(self.adapter, "prepare", None)
+        if prepare is not None:
+            prepare()
+
     def policy(self) -> Policy:
         """The shortest policy found that brings a fresh model to the present state.
 

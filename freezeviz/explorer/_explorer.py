@@ -10,6 +10,7 @@ from freezeviz.adapters import adapt
 from freezeviz.errors import RunError
 from freezeviz.explorer._background import Background
 from freezeviz.explorer._controller import Controller
+from freezeviz.explorer._garbage import no_collection
 from freezeviz.explorer._html import html_tree
 from freezeviz.explorer._idle import watch_idle
 from freezeviz.explorer._optimizers import watch_optimizer
@@ -228,9 +229,10 @@ class Explorer:
         return told[-1].text if told else ""
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        self.controller.refresh()
-        bundle = self.face(self) if self.face is not None else None
-        return bundle or {"text/plain": repr(self), "text/html": self.html()}
+        with no_collection(keep=True):  # it is on its way to the page first
+            self.controller.refresh()
+            bundle = self.face(self) if self.face is not None else None
+            return bundle or {"text/plain": repr(self), "text/html": self.html()}
 
 
 def explore(target: Any, optimizer: Any = None, *, face: Face | None = None) -> Explorer:

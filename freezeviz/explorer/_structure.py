@@ -1,7 +1,8 @@
 """The rows of a model's tree as columns: the state of 10,000 rows is a few array operations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,68 +83,50 @@ class Structure:
 
 def build_structure(root: "LayerInfo") -> Structure:
     """Return the columns of a snapshot. Not recursive: a model may be deeper than the stack."""
-    paths: list[str] = []
-    labels: list[str] = []
-    kinds: list[str] = []
-    details: list[str] = []
-    aliases: list[tuple[str, ...]] = []
-    parent: list[int] = []
-    level: list[int] = []
-    is_parameter: list[bool] = []
-    has_buffers: list[bool] = []
-    sizes: list[int] = []
-    n_bytes: list[int] = []
-
-    def add(
-        path: str, label: str, kind: str, detail: str, also: tuple[str, ...], above: int
-    ) -> int:
-        paths.append(path)
-        labels.append(label)
-        kinds.append(kind)
-        details.append(detail)
-        aliases.append(also)
-        parent.append(above)
-        level.append(level[above] + 1 if above >= 0 else 0)
-        is_parameter.append(False)
-        has_buffers.append(False)
-        sizes.append(0)
-        n_bytes.append(0)
-        return len(paths) - 1
-
+    # A row is a tuple, and columns are made of all at once: of 30,000 rows, twice as fast.
+    rows: list[tuple[Any, ...]] = []
     todo: list[tuple[LayerInfo, int]] = [(root, -1)]
     while todo:
         layer, above = todo.pop()
-        label = _label(layer.path, paths[above]) if above >= 0 else layer.name
-        row = add(layer.path, label, layer.kind, layer.detail, layer.aliases, above)
-        has_buffers[row] = bool(layer.buffers)
+        path = layer.path
+        row = len(rows)
+        label, depth = layer.name, 0
+        if above >= 0:
+            label, depth = _label(path, rows[above][0]), rows[above][6] + 1
+        own = bool(layer.buffers), 0, 0
+        rows.append(
+            (path, label, layer.kind, layer.detail, layer.aliases, above, depth, False, *own)
+        )
         for info in layer.parameters:
-            shape = " × ".join(str(n) for n in info.shape) or "scalar"
-            leaf = add(
-                info.path, _label(info.path, layer.path), "parameter", shape, info.aliases, row
+            shape = " × ".join(map(str, info.shape)) or "scalar"
+            leaf = _label(info.path, path)
+            own = False, info.size, info.nbytes
+            rows.append(
+                (info.path, leaf, "parameter", shape, info.aliases, row, depth + 1, True, *own)
             )
-            is_parameter[leaf] = True
-            sizes[leaf] = info.size
-            n_bytes[leaf] = info.nbytes
-        todo.extend((child, row) for child in reversed(layer.children))
+        todo.extend([(child, row) for child in reversed(layer.children)])
+    columns = list(zip(*rows, strict=True))
+    paths, labels, kinds, details, aliases, parent, level, is_parameter, *others = columns
+    has_buffers, sizes, n_bytes = others
 
-    parents = np.array(parent, np.int32)
-    end = np.arange(1, len(paths) + 1, dtype=np.int32)
+    ends = list(range(1, len(paths) + 1))
     for row in range(len(paths) - 1, 0, -1):
-        end[parents[row]] = max(end[parents[row]], end[row])
-    index: dict[str, int] = {}
-    for row, path in enumerate(paths):
-        index[path] = row
+        above = parent[row]
+        if ends[above] < ends[row]:
+            ends[above] = ends[row]
+    end = np.array(ends, np.int32)
+    index: dict[str, int] = dict(zip(paths, range(len(paths)), strict=True))
     for row, also in enumerate(aliases):
         for path in also:
             index.setdefault(path, row)
 
     structure = Structure(
-        tuple(paths),
-        tuple(labels),
-        tuple(kinds),
-        tuple(details),
-        tuple(aliases),
-        parents,
+        paths,
+        labels,
+        kinds,
+        details,
+        aliases,
+        np.array(parent, np.int32),
         end,
         np.array(level, np.int32),
         np.array(is_parameter, bool),
@@ -160,12 +143,15 @@ def build_structure(root: "LayerInfo") -> Structure:
 
 
 def _tied(
-    aliases: list[tuple[str, ...]], is_parameter: list[bool], end: np.ndarray, index: dict[str, int]
+    aliases: Sequence[tuple[str, ...]],
+    is_parameter: Sequence[bool],
+    end: np.ndarray,
+    index: dict[str, int],
 ) -> np.ndarray:
     """Return pairs of a module and a parameter that is below it by a further path only, as rows."""
     pairs: set[tuple[int, int]] = set()
     for row, names in enumerate(aliases):
-        if not is_parameter[row]:
+        if not names or not is_parameter[row]:
             continue
         for above in names:
             while above:

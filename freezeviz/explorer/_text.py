@@ -16,15 +16,13 @@ def shown_rows(structure: Structure, states: np.ndarray, *, parameters: bool) ->
     """Rows to print: the modules, and the parameters where their module alone would not tell."""
     if parameters:
         return list(range(len(structure)))
-    own_frozen: dict[int, set[int]] = {}
-    for row in np.flatnonzero(structure.is_parameter).tolist():
-        own_frozen.setdefault(int(structure.parent[row]), set()).add(int(states[row]))
     keep = ~structure.is_parameter
-    for module, own in own_frozen.items():
-        if len(own) > 1:
-            keep[module : structure.end[module]] |= (
-                structure.parent[module : structure.end[module]] == module
-            )
+    rows = np.flatnonzero(structure.is_parameter)
+    above, own = structure.parent[rows], states[rows]
+    least, most = np.full(len(structure), 255, np.uint8), np.zeros(len(structure), np.uint8)
+    np.minimum.at(least, above, own)
+    np.maximum.at(most, above, own)
+    keep[rows[least[above] < most[above]]] = True
     return np.flatnonzero(keep).tolist()
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,12 +41,20 @@ class TreeModel:
         self.snapshot = snapshot
         self.structure: Structure = build_structure(snapshot)
         self.picker = Picker(adapter, snapshot)
-        self.index: ParameterIndex = self.picker.index
         self.parameter_rows = np.flatnonzero(self.structure.is_parameter)
         self.layer_rows = np.flatnonzero(~self.structure.is_parameter)
-        self.rule = Rule(self.index, (self.structure.paths[i] for i in self.layer_rows.tolist()))
         self.finder = Finder(self.structure)
         self._kept: dict[str, Any] = {}
+
+    # Not needed for the first look at a model.
+
+    @property
+    def index(self) -> ParameterIndex:
+        return self.picker.index
+
+    @cached_property
+    def rule(self) -> Rule:
+        return Rule(self.index, (self.structure.paths[i] for i in self.layer_rows.tolist()))
 
     def kept(self, name: str, make: Callable[[], T]) -> T:
         """What `make` gives, made once: what follows from the structure and is seldom needed."""
@@ -72,10 +81,10 @@ class TreeState:
     def __init__(self, adapter: ModelAdapter) -> None:
         self.adapter = adapter
         self.lock = threading.RLock()
-        with no_collection():
+        with no_collection(keep=True), self.still():
             self.model = TreeModel(adapter, adapter.snapshot())
-        self._frozen = self._mask(adapter.frozen())
-        self._held = self._mask(adapter.held())
+            self._frozen = self._mask(adapter.frozen())
+            self._held = self._mask(adapter.held())
 
     def still(self) -> AbstractContextManager[object]:
         """A block in which the adapter need not look again and again whether the model changed."""

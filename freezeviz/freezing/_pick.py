@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from functools import reduce
+from functools import cached_property, reduce
 from heapq import nsmallest
 from typing import Any, NoReturn
 
@@ -31,8 +31,12 @@ class Picker:
     def __init__(self, adapter: ModelAdapter, root: LayerInfo | None = None) -> None:
         self.adapter = adapter
         self.root = adapter.snapshot() if root is None else root
-        self.index: ParameterIndex = index_of(self.root)
         self._layers: list[LayerInfo] | None = None
+
+    @cached_property
+    def index(self) -> ParameterIndex:
+        """The index of the snapshot, made when it is needed first."""
+        return index_of(self.root)
 
     @property
     def layers(self) -> list[LayerInfo]:

@@ -7,6 +7,8 @@ of them to any depth. Tuples and other objects are not entered (MLX's rule).
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
+
 from freezeviz.backend import array_namespace, is_array, memory_key
 from freezeviz.nn import _bind
 from freezeviz.paths import join
@@ -110,7 +112,11 @@ def _collect(
     found: list[Any], owner: "Attributes", prefix: str, container: Any, items: Iterable[Any]
 ) -> None:
     for key, value in items:
-        if isinstance(value, dict):
+        # First what there is most of, without a call.
+        if type(value) is np.ndarray:
+            name = f"{prefix}{key}"
+            found.append((name, Slot(owner, name, container, key), value))
+        elif isinstance(value, dict):
             _collect(found, owner, f"{prefix}{key}.", value, value.items())
         elif isinstance(value, list):
             _collect(found, owner, f"{prefix}{key}.", value, enumerate(value))

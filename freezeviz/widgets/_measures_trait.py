@@ -66,6 +66,7 @@ class RowMeasures:
             measured = measures.rows(structure.paths).astype("<f4").tobytes()
         self._ready = structure, measured, self._roles(structure, measures, names)
         self._done()
+        self._controller.prepare()
 
     def _roles(
         self, structure: Structure, measures: Measures | None, frozen: frozenset[str]

@@ -126,9 +126,9 @@ def test_a_snapshot_does_not_change_with_the_model(model):
     model.freeze()
     assert before == again
     assert adapter.snapshot() != before
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         before.path = "x"
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         before.parameters[0].path = "x"
     assert isinstance(before.children, tuple)
     assert hash(before)

@@ -349,3 +349,15 @@ def test_a_subscriber_that_raises_ends_no_command_where_warnings_are_errors():
     controller.toggle("layers.0")
     assert state(controller, "layers.0") == "frozen"
     assert len(heard) == 1
+
+
+def test_what_is_prepared_is_what_the_first_change_would_have_made():
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm(3), nn.Linear(3, 2))
+    controller = explore(model).controller
+    controller.prepare()
+    made = controller._tree.model.rule, controller.adapter._tree().entries
+    controller.freeze("layers.0")
+    assert (controller._tree.model.rule, controller.adapter._tree().entries) == made
+    assert controller.adapter.frozen() == {"layers.0.weight", "layers.0.bias"}
+    controller.undo()
+    assert not controller.adapter.frozen()

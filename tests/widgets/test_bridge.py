@@ -715,6 +715,7 @@ def roles_of(page):
 
 def test_what_backward_does_is_expected_before_it_was_measured(pages):
     page = pages(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)))
+    page.hello()
     page.run_until(lambda: page.widget.roles)
     assert set(roles_of(page).values()) <= {0, 1 + 8}
     page.toggle("layers.0")
