@@ -124,6 +124,22 @@ def test_a_loop_of_the_users_own_is_not_started_from_the_page(page):
     assert bar.evaluate("(bar) => bar.position") == 0
 
 
+@pytest.mark.parametrize("width", [420, 900, 1280])
+def test_what_is_told_of_the_feature_cache_moves_nothing(page, width):
+    mount(page, mlp(), run=RUNNING, width=width)
+    boxes = [page.locator(".fz-row").first.bounding_box(), button(page, "Pause").bounding_box()]
+    height = page.locator(".fz-run").bounding_box()["height"]
+    text = "features of layers 0-3 cached, 41 MB, 100 % hits; epoch 9.3x faster. " + "Why. " * 60
+    kernel_set(page, run=RUNNING | {"features": text})
+    line = page.locator(".fz-features")
+    assert line.text_content() == line.get_attribute("title") == text
+    assert page.locator(".fz-run").bounding_box()["height"] == height
+    after = [page.locator(".fz-row").first.bounding_box(), button(page, "Pause").bounding_box()]
+    assert after == boxes
+    kernel_set(page, run=RUNNING | {"can_start": False})
+    assert not line.is_visible()
+
+
 def test_a_loop_of_the_users_own_shows_only_what_it_logs(page):
     none = {"accuracy": None, "validation_loss": None, "validation_accuracy": None}
     mount(page, mlp(), run=RUNNING | none)

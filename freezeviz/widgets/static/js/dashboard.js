@@ -71,8 +71,6 @@ export class Dashboard {
     progress.append(this.bar, this.line);
 
     this.features = /** @type {HTMLElement} */ (make("p", "fz-features"));
-    this.features.hidden = true;
-    this.features.title = "What frozen layers compute of a sample is computed once";
 
     this.metrics = make("dl", "fz-metrics");
     /** @type {Record<string, Element>} */ this.values = {};
@@ -91,7 +89,7 @@ export class Dashboard {
     }
 
     this.plots = new Plots(ask, tell);
-    this.element.append(controls, progress, this.features, this.metrics, this.plots.element);
+    this.element.append(controls, progress, this.metrics, this.plots.element, this.features);
   }
 
   dispose() {
@@ -128,8 +126,10 @@ export class Dashboard {
     const text = progressText(run);
     setText(this.line, text);
     setAttribute(this.bar, "aria-valuetext", text);
-    this.features.hidden = !run.features;
+    // Its place is kept while there is nothing to say: a click must not move the row under the next one.
+    this.features.hidden = run.can_start === false;
     setText(this.features, run.features ?? "");
+    this.features.title = run.features ?? "";
     // A loop of the user's own logs what it has; a Trainer will have a number here.
     for (const key of /** @type {const} */ (["validation_loss", "accuracy", "validation_accuracy"])) {
       const group = /** @type {HTMLElement} */ (this.values[key].parentElement);
