@@ -184,7 +184,8 @@ class ControllerView:
         """Work out, in any thread, what the first change of this model will need."""
         self._tree.model.rule  # noqa: B018  (made when it is asked for first)
         prepare = getattr(self.adapter, "prepare", None)
-        if prepare is not None:
+        # While it trains, the training thread alone looks at the model.
+        if prepare is not None and not self._dispatcher.is_running:
             prepare()
 
     def policy(self) -> Policy:

@@ -95,8 +95,7 @@ class Bridge:
         self.widget.on_close(self.close)
         self._endings.append(self.controller.subscribe(self._changed))
         self._is_made = True
-        if not self._measuring.is_apart:  # else when a page says that it is there: it comes first
-            self.rows.ask()
+        self.rows.ask()
         self._look_after_cells()
 
     @property
@@ -311,7 +310,6 @@ class Bridge:
                 self.views.add(message.view)
                 self._curve_news = self._mark_news = True
                 self._watch_measures(True)
-                self.rows.ask()
             case "bye":
                 self.views.discard(message.view)
                 self.requests.forget(message.view)

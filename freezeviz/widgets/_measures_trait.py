@@ -38,6 +38,7 @@ class RowMeasures:
         self._began = float("-inf")
         self._ready: tuple[Structure, bytes, bytes] | None = None
         self._layers: tuple[Structure, list[LayerInfo]] | None = None
+        self._prepared: Structure | None = None
 
     def ask(self) -> None:
         """Have both worked out again, soon; asked for several times, it is done once."""
@@ -66,7 +67,9 @@ class RowMeasures:
             measured = measures.rows(structure.paths).astype("<f4").tobytes()
         self._ready = structure, measured, self._roles(structure, measures, names)
         self._done()
-        self._controller.prepare()
+        if self._prepared is not structure:
+            self._prepared = structure
+            self._controller.prepare()
 
     def _roles(
         self, structure: Structure, measures: Measures | None, frozen: frozenset[str]
