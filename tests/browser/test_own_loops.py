@@ -122,7 +122,9 @@ def test_where_clicks_cannot_be_heard_the_page_and_the_cell_say_so(open_notebook
         MODEL + "\nfrom freezeviz.widgets import _cells\n_cells.shell_door = lambda kernel: None",
         SHOW,
     )
-    begin(lab, BLOCKING + "    if step == 300:\n        break\n")
+    # By the clock: however quick the steps are, the page has to see it running, and be clicked.
+    clock = "import time\nuntil = time.time() + 4\n"
+    begin(lab, clock + BLOCKING + "    if time.time() > until:\n        break\n")
     status_becomes(lab, "running")
     lab.row("layers.0").click()
     told = "Clicks take effect only when this cell ends"
