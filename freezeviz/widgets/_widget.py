@@ -33,6 +33,16 @@ class ExplorerWidget(anywidget.AnyWidget):
         self._on_close: Callable[[], object] = lambda: None
         super().__init__(**traits)
 
+    @traitlets.observe("comm")
+    def _route_to_the_main_thread(self, change: Any) -> None:
+        """Have the kernel give the page's messages to its main thread.
+
+        ipykernel 7.4 gives them to the subshell for which it last sent something, also where that
+        one was deleted, as by a second browser while it opens: those messages were lost.
+        """
+        if hasattr(change.new, "_reply_subshell_for"):
+            change.new._reply_subshell_for = lambda _data, _subshell: None
+
     def on_close(self, callback: Callable[[], object]) -> None:
         """Have `callback` called when the widget is closed."""
         self._on_close = callback

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+from ipykernel.comm.comm import BaseComm
 
 from freezeviz import nn, optim
 from freezeviz.errors import FreezevizWarning
@@ -780,3 +781,16 @@ def test_a_loop_of_the_users_own_is_not_started_from_the_page(pages):
     page.explorer.log(loss=1.0)
     with pytest.warns(FreezevizWarning, match="started by its own loop"):
         page.say("start", epochs=1)
+
+
+def test_a_message_is_not_given_to_a_subshell_that_is_gone():
+    page = Page(nn.Linear(2, 2))
+    plain, ours = BaseComm(primary=False), BaseComm(primary=False)
+    page.widget.comm = ours
+    routes = []
+    for comm in (plain, ours):
+        comm._reply_subshell_id = "gone"  # as after sending while its last message was handled
+        route = getattr(comm, "_reply_subshell_for", None)  # since ipykernel 7.4
+        routes.append("main" if route is None else route({}, "the page's") or "main")
+    assert routes[0] in ("gone", "main")
+    assert routes[1] == "main"
