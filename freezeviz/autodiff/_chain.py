@@ -12,7 +12,7 @@ import numpy as np
 
 from freezeviz.autodiff import _sets
 from freezeviz.autodiff._count import _counts
-from freezeviz.autodiff._tracer import Tape, Tracer
+from freezeviz.autodiff._tracer import Tracer
 from freezeviz.errors import AutodiffError
 
 # Numbers in the largest output of a layer that is small. Half of what the pool keeps memory for.
@@ -26,45 +26,48 @@ _ZEROS = {np.dtype(t): np.zeros((), t) for t in (np.float32, np.float64)}
 Link = tuple[Any, Any, str | None]
 
 
+def can_begin(x: Any) -> bool:
+    """Return whether a chain may begin with `x`: a small matrix of NumPy, or a tracer of one.
+
+    Not while anything counts the single layers. To be asked before links are made: for each of many
+    large layers, making those of all that follow took a twentieth of the forward pass.
+    """
+    if _counts.get() is not None or "numpy" not in _sets.in_force():
+        return False
+    value = x.value if type(x) is Tracer else x
+    return (
+        type(value) is np.ndarray
+        and value.ndim == 2
+        and value.dtype in _ZEROS
+        and value.size <= _SMALL
+    )
+
+
 def chain(x: Any, links: Sequence[Link]) -> Any:
     """Return what linear layers, one after the other, make of `x`; None where that is not for here.
 
     That is the case unless all are plain and small arrays of NumPy that fit, or tracers of such
-    arrays on one tape. What counts or watches the single layers has to see them, too.
+    arrays on one tape. What watches the single layers has to see them, too.
+
+    Parameters
+    ----------
+    x : array of shape (rows, features)
+        One that a chain `can_begin` with.
+    links : sequence of Link
     """
-    if _counts.get() is not None or "numpy" not in _sets.in_force():
-        return None
-    tape: Tape | None = None
-    parents: list[Any] = []
-    value, into_x = x, type(x) is Tracer
-    if into_x:
-        tape, value = x.tape, x.value
-        parents.append(x.node)
-    if type(value) is not np.ndarray or value.ndim != 2:
-        return None
-    dtype = value.dtype
-    zero = _ZEROS.get(dtype)
-    rows, features = value.shape
-    if zero is None or rows * features > _SMALL:
-        return None
+    into_x = type(x) is Tracer
+    value = x.value if into_x else x
+    traced: list[Tracer] = [x] if into_x else []
+    dtype, (rows, features) = value.dtype, value.shape
+    zero = _ZEROS[dtype]
     plain: list[tuple[Any, Any, str | None, bool, bool]] = []
     for weight, bias, activation in links:
-        into_weight = into_bias = False
-        if type(weight) is Tracer:
-            if tape is None:
-                tape = weight.tape
-            elif weight.tape is not tape:
-                return None
-            into_weight = True
-            parents.append(weight.node)
+        into_weight, into_bias = type(weight) is Tracer, type(bias) is Tracer
+        if into_weight:
+            traced.append(weight)
             weight = weight.value
-        if type(bias) is Tracer:
-            if tape is None:
-                tape = bias.tape
-            elif bias.tape is not tape:
-                return None
-            into_bias = True
-            parents.append(bias.node)
+        if into_bias:
+            traced.append(bias)
             bias = bias.value
         if type(weight) is not np.ndarray or weight.dtype != dtype:
             return None
@@ -79,6 +82,10 @@ def chain(x: Any, links: Sequence[Link]) -> Any:
         ):
             return None
         plain.append((weight, bias, activation, into_weight, into_bias))
+    tape = traced[0].tape if traced else None
+    for tracer in traced:
+        if tracer.tape is not tape:
+            return None
     if tape is not None and (tape.nested or tape.watch is not None):
         return None
     # What the pullback of a link needs, None for what is not asked for: its input, for the weight;
@@ -104,7 +111,9 @@ def chain(x: Any, links: Sequence[Link]) -> Any:
         value = y
     if tape is None:
         return value
-    return tape.record("linear", tuple(parents), _Pull(saved, into_x, zero), value)
+    # Backwards, as the cotangents come: to a tied parameter they are added in the order of layers.
+    parents = tuple([tracer.node for tracer in reversed(traced)])
+    return tape.record("linear", parents, _Pull(saved, into_x, zero), value)
 
 
 class _Pull:
@@ -144,5 +153,4 @@ class _Pull:
                 g = np.dot(g, weight)
         if self._into_x:
             found.append(g)
-        found.reverse()
         return found

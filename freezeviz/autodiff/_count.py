@@ -55,9 +55,10 @@ def count() -> Iterator[Counts]:
 
 
 def gemm(a: Any, b: Any, out: Any = None) -> Any:
-    """Return the matrix product of plain arrays: the one place where any is computed.
+    """Return the matrix product of plain arrays, and count it.
 
-    With `out` (NumPy's arrays only), it is written there.
+    With `out` (NumPy's arrays only), it is written there. Kernels that compute one piece by piece
+    tell `on_product`.
     """
     counts = _counts.get()
     if counts is not None:

@@ -31,21 +31,14 @@ def adam(
     t: Any,
 ) -> None:
     """Write Adam's step: `rest1` is ``1 - b1``; `shrink` is what AdamW multiplies `w` with."""
-    multiply(m, b1, new_m)
-    multiply(g, rest1, t)
-    add(new_m, t, new_m)
-    multiply(v, b2, new_v)
+    _running(b1, rest1, m, g, new_m, t)
     multiply(g, g, t)
-    multiply(t, rest2, t)
-    add(new_v, t, new_v)
+    _running(b2, rest2, v, t, new_v, t)
     sqrt(new_v, t)
     add(t, eps, t)
     divide(new_m, t, t)
     multiply(t, rate, t)
-    if shrink is not None:
-        multiply(w, shrink, new_w)
-        w = new_w
-    subtract(w, t, new_w)
+    subtract(_shrunk(shrink, w, new_w), t, new_w)
 
 
 def adamax(
@@ -64,9 +57,7 @@ def adamax(
     t: Any,
 ) -> None:
     """Write Adamax's step."""
-    multiply(m, b1, new_m)
-    multiply(g, rest1, t)
-    add(new_m, t, new_m)
+    _running(b1, rest1, m, g, new_m, t)
     multiply(v, b2, t)
     absolute(g, new_w)
     maximum(t, new_w, out=new_v)
@@ -98,8 +89,8 @@ def rmsprop(
     t: Any,
 ) -> None:
     """Write RMSprop's step."""
-    multiply(g, g, new_v)
-    _running(keep, rest, v, new_v, t)
+    multiply(g, g, t)
+    _running(keep, rest, v, t, new_v, t)
     _scaled_step(rate, eps, w, g, new_v, new_w, t)
 
 
@@ -118,15 +109,15 @@ def adadelta(
     t: Any,
 ) -> None:
     """Write AdaDelta's step."""
-    multiply(g, g, new_v)
-    _running(keep, rest, v, new_v, t)
+    multiply(g, g, t)
+    _running(keep, rest, v, t, new_v, t)
     add(u, eps, t)
     add(new_v, eps, new_w)
     divide(t, new_w, t)
     sqrt(t, t)
     multiply(t, g, t)
-    multiply(t, t, new_u)
-    _running(keep, rest, u, new_u, new_w)
+    multiply(t, t, new_w)
+    _running(keep, rest, u, new_w, new_u, new_w)
     multiply(t, rate, t)
     subtract(w, t, new_w)
 
@@ -146,25 +137,16 @@ def lion(
     t: Any,
 ) -> None:
     """Write Lion's step."""
-    multiply(m, b1, t)
-    multiply(g, rest1, new_m)
-    add(t, new_m, t)
+    _running(b1, rest1, m, g, t, new_w)
     sign(t, t)
     multiply(t, rate, t)
-    multiply(m, b2, new_m)
-    multiply(g, rest2, new_w)
-    add(new_m, new_w, new_m)
-    if shrink is not None:
-        multiply(w, shrink, new_w)
-        w = new_w
-    subtract(w, t, new_w)
+    _running(b2, rest2, m, g, new_m, new_w)
+    subtract(_shrunk(shrink, w, new_w), t, new_w)
 
 
 def sgd(rate: Number, decay: Number | None, w: Any, g: Any, new_w: Any, t: Any) -> None:
     """Write the step of gradient descent without momentum."""
-    if decay is not None:
-        multiply(w, decay, t)
-        g = add(g, t, t)
+    g = _penalised(decay, w, g, t)
     multiply(g, rate, t)
     subtract(w, t, new_w)
 
@@ -183,9 +165,7 @@ def momentum(
     t: Any,
 ) -> None:
     """Write the step of gradient descent with momentum: `rest` is ``1 - dampening``."""
-    if decay is not None:
-        multiply(w, decay, t)
-        g = add(g, t, t)
+    g = _penalised(decay, w, g, t)
     multiply(v, weight, new_v)
     add(new_v, g if rest is None else multiply(g, rest, new_w), new_v)
     update = new_v
@@ -196,11 +176,21 @@ def momentum(
     subtract(w, t, new_w)
 
 
-def _running(keep: Number, rest: Number, old: Any, new: Any, t: Any) -> None:
-    """Make a running mean of what is in `new`, with the old one."""
-    multiply(new, rest, new)
-    multiply(old, keep, t)
+def _running(keep: Number, rest: Number, old: Any, value: Any, new: Any, t: Any) -> None:
+    """Write a running mean after one more value, which may stand in the scratch memory."""
+    multiply(value, rest, t)
+    multiply(old, keep, new)
     add(new, t, new)
+
+
+def _shrunk(shrink: Number | None, w: Any, out: Any) -> Any:
+    """Return the parameter after a decoupled weight decay, if there is one."""
+    return w if shrink is None else multiply(w, shrink, out)
+
+
+def _penalised(decay: Number | None, w: Any, g: Any, out: Any) -> Any:
+    """Return the gradient with that of an L2 penalty, if there is one."""
+    return g if decay is None else add(g, multiply(w, decay, out), out)
 
 
 def _scaled_step(rate: Number, eps: Number, w: Any, g: Any, v: Any, new_w: Any, t: Any) -> None:

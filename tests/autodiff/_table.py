@@ -480,6 +480,7 @@ _FUSED = [
     row("packed_attention", normal(2, 2, 6), heads=2, dims=2, mask=np.array([[True], [False]])),
     row("packed_attention", normal(0, 3, 6), heads=2, dims=2),
     row("packed_attention", normal(2, 1, 3), heads=1, dims=1),
+    row("packed_attention", normal(2, 3, 4), heads=1, dims=2),  # values without dims
     row("packed_attention", strided(normal(2, 3, 6)), heads=2, dims=2),
     row("conv2d", normal(2, 4, 5, 2), normal(3, 2, 2, 2), normal(3)),
     row("conv2d", normal(2, 4, 5, 2), normal(3, 2, 2, 2), None),

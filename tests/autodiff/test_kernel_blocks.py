@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from freezeviz import autodiff
 from freezeviz.autodiff import FUSED, _sets
 from freezeviz.autodiff._numpy import _attention, _conv, _pool2d
 
@@ -82,6 +83,15 @@ def test_a_whole_batch_is_convolved_as_the_portable_kernels_do() -> None:
     _compare("conv2d", [x, weight, bias], {"activation": "relu", "pool": 2}, 0)
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 4, 2), (2, 4, 1, 2)])
+def test_of_an_image_too_small_for_a_window_a_convolution_is_empty(shape: tuple[int, ...]) -> None:
+    x, weight = np.ones(shape, np.float32), np.ones((3, 2, 2, 2), np.float32)
+    assert autodiff.conv2d(x, weight, None).shape == (2, shape[1] - 1, shape[2] - 1, 3)
+    value, gradient = autodiff.value_and_grad(lambda w: autodiff.conv2d(x, w, None).sum())(weight)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, np.zeros_like(weight))
+
+
 def test_of_equal_values_the_first_one_in_a_window_gets_the_gradient() -> None:
     x = np.array([[1, 2, 2], [2, 1, 2], [0, 0, 0]], np.float32)[None, :, :, None]
     options = {"kernel_size": (2, 2), "stride": (2, 2)}
@@ -103,6 +113,20 @@ def test_pooling_and_relu_let_nothing_through_where_nothing_is_above_zero() -> N
     g = np.array([np.inf, 5], np.float32).reshape(out.shape)
     dx, _, _ = kernels.backward(g, needs, residual)
     np.testing.assert_array_equal(dx[0, :, :, 0], [[0, 0, 5, 0], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "gelu", "tanh"])
+def test_a_cotangent_that_somebody_s_rule_has_widened_is_taken(activation: str | None) -> None:
+    kernels, needs = _numpy("linear"), (True, True, True)
+    rng = np.random.default_rng(0)
+    args = [rng.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (5, 4), 5)]
+    g = rng.standard_normal((3, 5)).astype(np.float32)
+    found = []
+    for dtype in (np.float32, np.float64):
+        _, residual = kernels.forward(needs, *args, activation=activation)
+        found.append(kernels.backward(g.astype(dtype), needs, residual))
+    for single, wide in zip(*found, strict=True):
+        np.testing.assert_allclose(wide, single, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pool", [None, 2])

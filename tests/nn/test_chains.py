@@ -63,6 +63,15 @@ def test_a_chain_gives_the_bits_of_its_layers(data):
         assert together == _results(model, x, into_x)
 
 
+def test_a_layer_that_is_there_several_times_gets_the_bits_of_its_gradient():
+    layer, x = nn.Linear(8, 8, rng=np.random.default_rng(0)), np.linspace(-1, 1, 72).reshape(9, 8)
+    model = nn.Sequential(layer, nn.Tanh(), layer, nn.Tanh(), layer, nn.ReLU(), layer)
+    together = _results(model, x.astype(np.float32), into_x=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_chains, "chain", lambda x, links: None)
+        assert together == _results(model, x.astype(np.float32), into_x=False)
+
+
 def _chained(monkeypatch, model, x, around=None):
     """Return how many chains were computed in a step."""
     found = []
@@ -107,6 +116,11 @@ def test_layers_of_a_small_network_are_computed_at_once(monkeypatch):
 )
 def test_what_is_not_small_or_plain_is_computed_layer_by_layer(monkeypatch, model, x):
     assert _chained(monkeypatch, model, x) == 0
+
+
+def test_beside_large_arrays_no_chain_is_looked_for(monkeypatch):
+    monkeypatch.setattr(_chains, "chain", lambda x, links: pytest.fail("nothing large is chained"))
+    assert _mlp()(np.ones((2000, 3), np.float32)).shape == (2000, 2)
 
 
 class _Linear(nn.Linear):

@@ -191,6 +191,6 @@ def test_a_joint_may_take_as_many_layers_as_it_computes(monkeypatch: pytest.Monk
         return x + n, n
 
     monkeypatch.setattr(_joining, "_joints", dict(_joining._joints))
-    _joining.joins(Plus, all_of_them)
+    _joining.add_joint(Plus, all_of_them)
     model = nn.Sequential(Plus(), Plus(), Plus(), nn.Identity())
     assert model(1.0) == 4.0

@@ -100,6 +100,12 @@ def test_cross_entropy_names_the_class_that_is_out_of_range(targets, wrong):
         nn.losses.cross_entropy(np.zeros((3, 4)), np.array(targets))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64])
+def test_cross_entropy_of_no_classes_takes_no_targets(kind):
+    with pytest.raises(DataError, match="class 0 for logits of 0 classes"):
+        nn.losses.cross_entropy(np.zeros((3, 0)), np.zeros(3, kind))
+
+
 @pytest.mark.parametrize(
     ("logits", "targets", "options", "message"),
     [

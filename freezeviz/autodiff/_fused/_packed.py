@@ -111,7 +111,7 @@ def _reference(packed, *, heads, dims, mask=None, scale=None):
     """
     batch, length, width = packed.shape
     parts = []
-    for part in thirds(dims, width):
+    for part in spans(dims, width):
         x = p.getitem(packed, index=(..., part))
         x = f.reshape(x, (batch, length, heads, x.shape[-1] // heads))
         parts.append(p.transpose(x, axes=(0, 2, 1, 3)))
@@ -119,7 +119,7 @@ def _reference(packed, *, heads, dims, mask=None, scale=None):
     return f.reshape(out, (batch, length, width - 2 * dims))
 
 
-def thirds(dims: int, width: int) -> list[slice]:
+def spans(dims: int, width: int) -> list[slice]:
     """Return where queries, keys and values lie in a row."""
     return [slice(0, dims), slice(dims, 2 * dims), slice(2 * dims, width)]
 
@@ -134,7 +134,7 @@ def _split(packed: Any, heads: int, dims: int) -> list[Any]:
             ),
             (0, 2, 1, 3),
         )
-        for part in thirds(dims, width)
+        for part in spans(dims, width)
     ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from freezeviz.autodiff import _pool
 from freezeviz.autodiff._count import on_product
 from freezeviz.autodiff._fused import attention, packed_attention
-from freezeviz.autodiff._fused._packed import thirds
+from freezeviz.autodiff._fused._packed import spans
 from freezeviz.autodiff._numba import _math
 from freezeviz.autodiff._numba._blas import SGEMM, gemm
 from freezeviz.autodiff._numba._compiled import FAST, FLAG, FLOAT, INT, POINTER, kernel, write
@@ -245,7 +245,7 @@ def _accepts_packed(needs, packed, *, heads, dims, mask=None, scale=None) -> boo
 
 def _views(packed, heads, dims):
     """Return queries, keys and values that lie side by side."""
-    return tuple(_by_head(packed[:, :, part], heads) for part in thirds(dims, packed.shape[2]))
+    return tuple(_by_head(packed[:, :, part], heads) for part in spans(dims, packed.shape[2]))
 
 
 def _by_head(x, heads):

@@ -11,7 +11,14 @@ from freezeviz.autodiff._fused import conv2d
 from freezeviz.autodiff._numba import _conv_tiles as tiles
 from freezeviz.autodiff._numba._blas import SGEMM, gemm
 from freezeviz.autodiff._numba._compiled import FLAG, INT, POINTER, kernel, read, write
-from freezeviz.autodiff._numba._launch import SMALL, is_plain, launch, most_threads
+from freezeviz.autodiff._numba._launch import (
+    MATRIX,
+    SMALL,
+    VECTOR,
+    is_plain,
+    launch,
+    most_threads,
+)
 from freezeviz.autodiff._sets import Kernels
 
 f4 = nb.float32
@@ -177,13 +184,9 @@ def _sizes(x, weight, padding) -> _Sizes:
     )  # fmt: skip
 
 
-_NOTHING = {
-    (ndim, dtype): np.zeros((1,) * ndim, dtype)
-    for ndim in (1, 2, 4)
-    for dtype in (np.float32, np.uint8)
-}
-_ONE, _TWO, _FOUR = (_NOTHING[ndim, np.float32] for ndim in (1, 2, 4))
-_BYTES = _NOTHING[4, np.uint8]
+# As `VECTOR` and `MATRIX`: what stands for images that a call does not need.
+_IMAGES = np.zeros((1, 1, 1, 1), np.float32)
+_BYTES = np.zeros((1, 1, 1, 1), np.uint8)
 _PLAIN = (1, 1)
 
 
@@ -258,16 +261,16 @@ def _backward(g, needs, residual):
     launch(
         _conv_back,
         SGEMM,
-        _FOUR if x is None else x,
+        _IMAGES if x is None else x,
         g,
-        _FOUR if value is None else value,
+        _IMAGES if value is None else value,
         _BYTES if which is None else which,
         relu and which is None,
         which is not None,
-        _TWO if weight is None else weight.reshape(o, width),
-        _FOUR if dx is None else dx,
-        _TWO if dw is None else dw,
-        _ONE if db is None else db,
+        MATRIX if weight is None else weight.reshape(o, width),
+        _IMAGES if dx is None else dx,
+        MATRIX if dw is None else dw,
+        VECTOR if db is None else db,
         *needs,
         _scratch(dw is not None, o * width),
         _scratch(db is not None, o, np.float64),

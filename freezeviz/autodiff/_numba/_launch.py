@@ -22,9 +22,9 @@ from threadpoolctl import ThreadpoolController
 from freezeviz.autodiff import _sets
 
 SINGLE = np.dtype(np.float32)
-# Multiply-adds, and entries, below which starting threads takes longer than it saves: such calls
-# are left to NumPy's kernels.
-SMALL = 400_000
+# Multiply-adds, and entries, below which calls are left to NumPy's kernels. For so few, BLAS takes
+# one thread by itself; for more it would wake its own, which then get in our way.
+SMALL = 1 << 18
 ELEMENTS = 32_768
 # Entries of a row below which rounding is left to NumPy's kernels, too: whether a loop goes by
 # vectors is decided when it runs, by how far apart in memory its arrays are. Less than 128 bytes

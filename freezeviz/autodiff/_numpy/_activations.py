@@ -10,19 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from freezeviz.autodiff._numpy._calls import DTYPES
+from freezeviz.autodiff._numpy._masks import let_through
 from freezeviz.autodiff._pool import empty, empty_like
 
 # Numbers in a block: a few of them fit into a core's second cache, and the 20 calls of NumPy for a
 # block take less than their work.
 BLOCK = 1 << 15
 
-_BOOL, _BYTE = np.dtype(np.bool_), np.dtype(np.int8)
-# Integers of the same size, and a zero: NumPy takes dtypes and arrays quicker than what it would
-# have to make them of.
-_BITS = {
-    np.dtype(real): (np.dtype(bits), np.zeros((), real))
-    for real, bits in ((np.float32, np.int32), (np.float64, np.int64))
-}
+# NumPy takes dtypes and arrays quicker than what it would have to make them of.
+_BOOL = np.dtype(np.bool_)
+_ZEROS = {dtype: np.zeros((), dtype) for dtype in DTYPES}
 
 
 def finish(z: np.ndarray, bias: Any, activation: str | None, keep: bool) -> Any:
@@ -78,15 +76,13 @@ def through(g: np.ndarray, activation: str | None, saved: Any) -> np.ndarray:
     """
     if activation is None:
         return g
+    if g.dtype != saved.dtype:  # somebody's rule has widened it
+        g = g.astype(saved.dtype)
     out = empty_like(saved)
     if activation == "relu":
-        # Of -1 and 0 as bits: zero where there was none, even from a cotangent that is infinite.
-        bits, zero = _BITS[saved.dtype]
         positive = empty(saved.shape, _BOOL)
-        np.greater(saved, zero, positive)
-        mask = positive.view(_BYTE)
-        np.negative(mask, mask)
-        np.bitwise_and(g.view(bits), mask, out.view(bits))
+        np.greater(saved, _ZEROS[saved.dtype], positive)
+        let_through(g, positive, out)
     elif activation == "tanh":
         np.multiply(saved, saved, out=out)
         np.subtract(1, out, out=out)
@@ -97,7 +93,7 @@ def through(g: np.ndarray, activation: str | None, saved: Any) -> np.ndarray:
 
 
 def _relu(block: np.ndarray, start: int) -> None:
-    np.maximum(block, _BITS[block.dtype][1], out=block)
+    np.maximum(block, _ZEROS[block.dtype], out=block)
 
 
 def _tanh(block: np.ndarray, start: int) -> None:

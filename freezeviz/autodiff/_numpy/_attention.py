@@ -7,7 +7,7 @@ attention wants them, and shown in the order that was asked for.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,8 @@ import numpy as np
 from freezeviz.autodiff import _pool
 from freezeviz.autodiff._count import on_product
 from freezeviz.autodiff._fused._attention import attention
-from freezeviz.autodiff._fused._packed import packed_attention, thirds
+from freezeviz.autodiff._fused._packed import packed_attention, spans
+from freezeviz.autodiff._numpy._calls import DTYPES
 from freezeviz.autodiff._sets import Kernels
 
 # Of the probabilities of the heads that are worked on together.
@@ -41,11 +42,6 @@ class _Sizes(NamedTuple):
         for i in range(0, self.batch, samples):
             for j in range(0, self.heads, heads):
                 yield slice(i, i + samples), slice(j, j + heads)
-
-    def each(self, itemsize: int, work: Callable[[Block], None]) -> None:
-        """Work on each block; the order does not matter to the result."""
-        for block in self.blocks(itemsize):
-            work(block)
 
 
 def _pieces(rows: int, multiplications: int) -> int:
@@ -109,8 +105,7 @@ def _attend(
     if mask is not None:
         mask = _turned(np.broadcast_to(mask, (batch, heads, length, source)))
     probs = _pool.empty((batch, heads, source, length), dtype) if keep else None
-
-    def work(block: Block) -> None:
+    for block in sizes.blocks(dtype.itemsize):
         q, k = queries[block], keys[block]
         if probs is None:
             scores = _pool.empty((*q.shape[:2], source, length), dtype)
@@ -119,8 +114,6 @@ def _attend(
         _product(k, _turned(q * dtype.type(scale)), out=scores)
         _softmax(scores, None if mask is None else mask[block])
         _product(_turned(scores), values[block], out=out[block])
-
-    sizes.each(dtype.itemsize, work)
     return probs
 
 
@@ -165,13 +158,12 @@ def _pull(
     if dk is not None:
         on_product(probs.shape, queries.shape)
     factor = dtype.type(scale)
-
-    def work(block: Block) -> None:
+    for block in sizes.blocks(dtype.itemsize):
         p, gb = probs[block], g[block]
         if dv is not None:
             _product(p, gb, out=dv[block])
         if dq is None and dk is None:
-            return
+            continue
         ds = _pool.empty(p.shape, dtype)
         _product(values[block], _turned(gb), out=ds)
         # Of the softmax: p * d - p * sum(p * d).
@@ -182,8 +174,6 @@ def _pull(
             _product(_turned(ds), keys[block] * factor, out=dq[block])
         if dk is not None:
             _product(ds, queries[block] * factor, out=dk[block])
-
-    sizes.each(dtype.itemsize, work)
 
 
 def _in_pieces(g: np.ndarray) -> np.ndarray:
@@ -200,7 +190,7 @@ def _accepts(needs, queries, keys, values, *, mask=None, scale=None):
     dtype, shape = queries.dtype, queries.shape
     return (
         dtype == keys.dtype == values.dtype
-        and dtype.char in "fd"
+        and dtype in DTYPES
         and len(shape) == keys.ndim == values.ndim == 4
         and keys.shape[:3] == values.shape[:3]
         and shape[:2] == keys.shape[:2]
@@ -210,14 +200,15 @@ def _accepts(needs, queries, keys, values, *, mask=None, scale=None):
     )
 
 
-def _laid_out(x: np.ndarray, dims: int | None = None) -> np.ndarray:
-    batch, heads, length, width = x.shape
-    return _by_position(_pool.empty((batch, length, heads, dims or width), x.dtype))
+def _empty(batch: int, heads: int, length: int, dims: int, dtype: Any) -> np.ndarray:
+    """Return an array to be filled whose heads lie side by side."""
+    return _by_position(_pool.empty((batch, length, heads, dims), dtype))
 
 
 def _forward(needs, queries, keys, values, *, mask=None, scale=None):
-    scale = 1.0 / math.sqrt(queries.shape[-1]) if scale is None else scale
-    out = _laid_out(queries, values.shape[-1])
+    batch, heads, length, width = queries.shape
+    scale = 1.0 / math.sqrt(width) if scale is None else scale
+    out = _empty(batch, heads, length, values.shape[-1], queries.dtype)
     need_queries, need_keys, need_values = needs
     scores_need = need_queries or need_keys
     probs = _attend(queries, keys, values, out, mask, scale, scores_need or need_values)
@@ -226,9 +217,8 @@ def _forward(needs, queries, keys, values, *, mask=None, scale=None):
         keys if need_queries else None,
         values if scores_need else None,
     )
-    # Of what is not kept, the shapes are not wanted either: cotangents are like g, or like these.
-    widths = queries.shape[-1], values.shape[-1]
-    return out, (kept, probs, widths, scale) if any(needs) else None
+    # What is not kept may have a cotangent all the same: its width is all that is wanted of it.
+    return out, (kept, probs, (width, values.shape[-1]), scale) if any(needs) else None
 
 
 def _backward(g, needs, residual):
@@ -237,7 +227,7 @@ def _backward(g, needs, residual):
     batch, heads, source, length = probs.shape
     shapes = (length, width), (source, width), (source, value_width)
     into: list[Any] = [
-        _by_position(_pool.empty((batch, n, heads, dims), g.dtype)) if need else None
+        _empty(batch, heads, n, dims, g.dtype) if need else None
         for need, (n, dims) in zip(needs, shapes, strict=True)
     ]
     _pull(g, parts, probs, tuple(into), scale)
@@ -250,17 +240,18 @@ attention.add(Kernels("numpy", _accepts, _forward, _backward))
 
 
 def _accepts_packed(needs, packed, *, heads, dims, mask=None, scale=None):
-    if type(packed) is not np.ndarray or packed.dtype.char not in "fd" or packed.ndim != 3:
+    if type(packed) is not np.ndarray or packed.dtype not in DTYPES or packed.ndim != 3:
         return False
-    batch, length, _ = packed.shape
-    return packed.size > 0 and _fits_mask(mask, packed.dtype, (batch, heads, length, length))
+    batch, length, width = packed.shape
+    square = batch, heads, length, length
+    return packed.size > 0 and width > 2 * dims > 0 and _fits_mask(mask, packed.dtype, square)
 
 
 def _views(packed: np.ndarray, heads: int, dims: int) -> tuple[Any, ...]:
     batch, length, width = packed.shape
     return tuple(
         _by_position(packed[:, :, part].reshape(batch, length, heads, -1))
-        for part in thirds(dims, width)
+        for part in spans(dims, width)
     )
 
 

@@ -15,6 +15,7 @@ from freezeviz.autodiff import _pool
 from freezeviz.autodiff._count import on_product
 from freezeviz.autodiff._fused._conv import conv2d
 from freezeviz.autodiff._fused._windows import geometry, slices
+from freezeviz.autodiff._numpy._calls import DTYPES
 from freezeviz.autodiff._numpy._masks import let_through
 from freezeviz.autodiff._numpy._pool2d import halve, unpool
 from freezeviz.autodiff._sets import Kernels
@@ -134,10 +135,11 @@ def _accepts(needs, x, weight, bias, *, groups=1, activation=None, pool=None, **
         and activation in (None, "relu")
         and type(x) is type(weight) is np.ndarray
         and x.dtype == weight.dtype
-        and x.dtype.char in "fd"
+        and x.dtype in DTYPES
         and (bias is None or (type(bias) is np.ndarray and bias.dtype == x.dtype))
         and x.size > 0
         and weight.size > 0
+        and min(_call(x.shape, weight.shape, **windows).out) > 0
     )
 
 
@@ -159,7 +161,8 @@ def _forward(needs, x, weight, bias, *, activation=None, pool=None, **windows):
         np.matmul(windows_of, flat.T, out=y.reshape(-1, call.outputs))
         if pool:
             halve(y, part, None if which is None else which[block])
-        # A bias and ReLU change nothing in which value is the largest: a quarter is left to do.
+        # The largest value stays the largest with a bias and under ReLU: a quarter is left to do.
+        # Of values that the bias rounds to one number, `which` may name another than the first.
         if bias is not None:
             part += bias
         if activation:

@@ -4,6 +4,7 @@ import numpy as np
 
 from freezeviz.autodiff import _pool
 from freezeviz.autodiff._fused._embedding import embedding
+from freezeviz.autodiff._numpy._calls import DTYPES
 from freezeviz.autodiff._sets import Kernels
 
 # A row that is asked for more often than this is summed up by itself.
@@ -13,7 +14,7 @@ _OFTEN = 6
 def _accepts(needs, weight, *, indices):
     return (
         type(weight) is type(indices) is np.ndarray
-        and weight.dtype.char in "fd"
+        and weight.dtype in DTYPES
         and weight.ndim == 2
         and indices.dtype.kind in "iu"
         and weight.size > 0

@@ -4,6 +4,7 @@ import numpy as np
 
 from freezeviz.autodiff import _pool
 from freezeviz.autodiff._fused._pool import max_pool2d
+from freezeviz.autodiff._numpy._calls import DTYPES
 from freezeviz.autodiff._numpy._masks import let_through
 from freezeviz.autodiff._sets import Kernels
 
@@ -52,7 +53,7 @@ def _accepts(needs, x, *, kernel_size, stride, padding=(0, 0)):
         and stride == (2, 2)
         and padding == (0, 0)
         and type(x) is np.ndarray
-        and x.dtype.char in "fd"
+        and x.dtype in DTYPES
         and x.size > 0
     )
 

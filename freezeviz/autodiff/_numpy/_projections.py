@@ -8,11 +8,12 @@ import numpy as np
 from freezeviz.autodiff import _pool
 from freezeviz.autodiff._count import gemm
 from freezeviz.autodiff._fused._packed import bounds, projections
+from freezeviz.autodiff._numpy._calls import DTYPES
 from freezeviz.autodiff._sets import Kernels
 
 
 def _accepts(needs, x, *arrays):
-    if type(x) is not np.ndarray or x.dtype.char not in "fd" or x.ndim == 0 or x.size == 0:
+    if type(x) is not np.ndarray or x.dtype not in DTYPES or x.ndim == 0 or x.size == 0:
         return False
     present = [a for a in arrays if a is not None]
     return len(present) in (3, 6) and all(

@@ -324,8 +324,8 @@ Softmax = as_module("Softmax", softmax, axis=-1)
 Softplus = as_module("Softplus", softplus)
 Tanh = as_module("Tanh", tanh)
 
-_joining.is_activation(ReLU, lambda layer: "relu")
-_joining.is_activation(Tanh, lambda layer: "tanh")
+_joining.add_activation(ReLU, lambda layer: "relu")
+_joining.add_activation(Tanh, lambda layer: "tanh")
 
 # The functions that kernels know, too, by the name that they know them by.
 _NAMED = ((relu, "relu"), (gelu, "gelu"), (tanh, "tanh"), (autodiff.relu, "relu"))

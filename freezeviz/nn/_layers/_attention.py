@@ -7,14 +7,11 @@ import numpy as np
 from freezeviz import autodiff
 from freezeviz.autodiff import Tracer, fused
 from freezeviz.errors import ShapeError
-from freezeviz.nn._layers import _joining
 from freezeviz.nn._layers._checks import sizes, where
-from freezeviz.nn._layers._linear import Linear
+from freezeviz.nn._layers._linear import Linear, is_bare
 from freezeviz.nn._module import Module
 
 __all__ = ["MultiHeadAttention"]
-
-_LINEAR = _joining.call_of(Linear)
 
 
 class MultiHeadAttention(Module):
@@ -165,10 +162,7 @@ def packed_projections(projections: tuple[Any, Any, Any], x: Any) -> Any:
     weights: list[Any] = []
     biases: list[Any] = []
     for layer in projections:
-        # Exactly our layer, and nobody listens to its calls or put something else in their place.
-        if type(layer) is not Linear or _joining.call_of(Linear) is not _LINEAR:
-            return None
-        if layer.activation is not None:
+        if not is_bare(layer):
             return None
         weights.append(layer.weight)
         biases.append(layer.bias if "bias" in layer else None)

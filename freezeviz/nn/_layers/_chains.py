@@ -6,7 +6,7 @@ See `freezeviz.autodiff._chain`, and `freezeviz.nn._layers._joining` for where n
 from collections.abc import Sequence
 from typing import Any
 
-from freezeviz.autodiff._chain import Link, chain
+from freezeviz.autodiff._chain import Link, can_begin, chain
 from freezeviz.nn import _bind
 from freezeviz.nn._layers import _joining
 from freezeviz.nn._layers._linear import Linear, with_activation
@@ -16,6 +16,8 @@ _ACTIVATIONS = ("relu", "tanh")
 
 def chained(layers: Sequence[Any], at: int, x: Any) -> tuple[Any, int]:
     """Return what layers make of `x`, and how many were taken; see `_joining.Joint`."""
+    if not can_begin(x):
+        return with_activation(layers, at, x)
     scope = _bind.current.get()
     values = None if scope is None else scope.values
     links: list[Link] = []

@@ -54,4 +54,4 @@ class Sequential(Module):
         return _joining.call(self.layers, x)
 
 
-_joining.joins(Linear, chained)
+_joining.add_joint(Linear, chained)

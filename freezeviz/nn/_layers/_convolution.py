@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from freezeviz import autodiff
+from freezeviz.autodiff._fused._windows import geometry
 from freezeviz.errors import ShapeError
 from freezeviz.nn import init
 from freezeviz.nn._layers import _joining
@@ -232,14 +233,14 @@ def _with_end(layers: Sequence[Any], at: int, x: Any) -> tuple[Any, int]:
     layer, shape = layers[at], getattr(x, "shape", ())
     if len(shape) == 4:
         kernel = layer.weight.shape[1:3]
-        sizes = zip(shape[1:3], kernel, layer.stride, layer.padding, layer.dilation, strict=True)
-        if any((n + 2 * p - d * (k - 1) - 1) // s + 1 < pool for n, k, s, p, d in sizes):
+        out = geometry(shape[1:3], kernel, layer.stride, layer.padding, layer.dilation)
+        if min(out) < pool:
             # Too small for a window: the layer that finds that says so.
             return _convolved(layer, x, activation="relu"), 2
     return _convolved(layer, x, activation="relu", pool=pool), 3
 
 
-_joining.joins(Conv2d, _with_end)
+_joining.add_joint(Conv2d, _with_end)
 
 
 class Flatten(Module):

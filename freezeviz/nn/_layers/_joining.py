@@ -18,12 +18,12 @@ _joints: dict[type, tuple[Any, Joint]] = {}
 _activations: dict[type, tuple[Any, Callable[[Any], str | None]]] = {}
 
 
-def joins(cls: type, joint: Joint) -> None:
+def add_joint(cls: type, joint: Joint) -> None:
     """Let `call` ask a function wherever layers of exactly this class have others after them."""
     _joints[cls] = call_of(cls), joint
 
 
-def is_activation(cls: type, name: Callable[[Any], str | None]) -> None:
+def add_activation(cls: type, name: Callable[[Any], str | None]) -> None:
     """Say that layers of exactly this class may be activations that kernels know by a name."""
     _activations[cls] = call_of(cls), name
 

@@ -114,6 +114,15 @@ class Linear(Module):
         return f"{shown}, activation={getattr(self.activation, '__name__', self.activation)}"
 
 
+_CALL = _joining.call_of(Linear)
+
+
+def is_bare(layer: Any) -> bool:
+    """Return whether a layer is just a linear one, and nobody can tell whether it is called."""
+    # Exactly ours, without an activation; nobody listens to it or put something in its place.
+    return type(layer) is Linear and layer.activation is None and _joining.call_of(Linear) is _CALL
+
+
 def activated(layer: Linear, x: Any, activation: str | None) -> Any:
     """Return a layer's output under an activation that the kernels know."""
     weight = layer.weight

@@ -312,7 +312,7 @@ class GELU(Module):
 
 _GELU = {"none": gelu, "precise": gelu_approx, "tanh": gelu_approx, "fast": gelu_fast_approx}
 
-_joining.is_activation(GELU, lambda layer: "gelu" if layer.approx == "none" else None)
+_joining.add_activation(GELU, lambda layer: "gelu" if layer.approx == "none" else None)
 
 CELU = as_module("CELU", celu, module=__name__, alpha=1.0)
 GLU = as_module("GLU", glu, module=__name__, axis=-1)

@@ -13,7 +13,7 @@ from freezeviz.nn._layers._activations import named, relu
 from freezeviz.nn._layers._attention import MultiHeadAttention
 from freezeviz.nn._layers._checks import sizes
 from freezeviz.nn._layers._dropout import Dropout
-from freezeviz.nn._layers._linear import Linear, activated
+from freezeviz.nn._layers._linear import Linear, activated, is_bare
 from freezeviz.nn._layers._normalization import LayerNorm
 from freezeviz.nn._module import Module
 
@@ -27,16 +27,11 @@ __all__ = [
 
 Activation = Callable[[Any], Any]
 
-_LINEAR = _joining.call_of(Linear)
-
 
 def ending_with(layer: Any, activation: Any, x: Any) -> Any:
     """Return ``activation(layer(x))``, computed as one where nobody can tell."""
     name = named(activation) or _joining.activation_of(activation)
-    plain = type(layer) is Linear and _joining.call_of(Linear) is _LINEAR
-    if name is None or not plain or layer.activation is not None:
-        return activation(layer(x))
-    return activated(layer, x, name)
+    return activated(layer, x, name) if name and is_bare(layer) else activation(layer(x))
 
 
 def _no_checkpoint(layer: Module, checkpoint: bool) -> None:

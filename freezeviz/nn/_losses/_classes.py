@@ -114,12 +114,14 @@ def check_classes(name: str, logits: Any, targets: Any) -> None:
 
 def _are_below(targets: np.ndarray, classes: int) -> bool:
     """Return whether all numbers are from 0 to less than `classes`."""
+    if not targets.size:
+        return True
     if targets.dtype in _UNSIGNED:
         # As unsigned numbers negative ones are the largest: one look at them all instead of two.
         targets = targets.view(_UNSIGNED[targets.dtype])
-    elif targets.size and targets.min() < 0:
+    elif targets.min() < 0:
         return False
-    return int(np.maximum.reduce(targets, axis=None, initial=0)) < max(classes, 1)
+    return int(np.maximum.reduce(targets, axis=None)) < classes
 
 
 _UNSIGNED = {np.dtype(f"i{size}"): np.dtype(f"u{size}") for size in (4, 8)}
