@@ -8,6 +8,7 @@ import numpy as np
 
 from freezeviz.backend import array_namespace, is_array, to_numpy
 from freezeviz.errors import DataError
+from freezeviz.train._pinned import Pinned, fits
 
 Batch = tuple[Any, Any]
 
@@ -49,6 +50,9 @@ class Batches:
         self._seed = seed
         self._epoch: int | None = None  # whose order is in self._order
         self._order: Any = None
+        self._numbers: Any = None  # the same, on the host
+        self._latest: tuple[Any, Any] = (None, None)
+        self._pinned: tuple[Pinned, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -59,13 +63,25 @@ class Batches:
         return -(-len(self.x) // self.batch_size)
 
     def place(self, like: Any) -> None:
-        """Bring the data to where an array is: they have to meet in one library."""
+        """Bring the data to where an array is: they have to meet in one library.
+
+        Data that would take much of a GPU's memory stay on the host, and their batches go there.
+        """
         xp = array_namespace(like)
-        if array_namespace(self.x) is not xp:
-            self.x = xp.asarray(to_numpy(self.x))
-        if array_namespace(self.y) is not xp:
-            self.y = xp.asarray(to_numpy(self.y))
+        whole = fits(self.x, self.y, like)
+        self.x, self.y = (_placed(array, xp, whole) for array in (self.x, self.y))
+        self._pinned = tuple(array for array in (self.x, self.y) if type(array) is Pinned)
         self._epoch = None
+
+    def ahead(self, step: int) -> None:
+        """Begin to bring the batch of a step to the GPU, if it is not there."""
+        for array in self._pinned:
+            array.ahead(self.which(step))
+
+    def close(self) -> None:
+        """Let go what was brought ahead."""
+        for array in self._pinned:
+            array.close()
 
     def at(self, step: int) -> Batch:
         """Return the batch of a step, counted from 0 over all epochs."""
@@ -80,9 +96,18 @@ class Batches:
             return part
         if epoch != self._epoch:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self.x))
-            self._order = array_namespace(self.x).asarray(order)
+            self._numbers = order
+            # Rows of the host's are put together there.
+            self._order = order if self._pinned else array_namespace(self.x).asarray(order)
             self._epoch = epoch
-        return self._order[part]
+        which = self._order[part]
+        if self._order is not self._numbers:
+            self._latest = which, self._numbers[part]
+        return which
+
+    def numbers(self, which: Any) -> Any:
+        """Return the samples of a step's batch by numbers on the host; None where not known."""
+        return self._latest[1] if which is self._latest[0] else None
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield all batches of one epoch, in the given order."""
@@ -110,6 +135,13 @@ def _as_array(array: Any, name: str) -> Any:
     ):
         raise DataError(f"{name} holds no numbers: its dtype is {array.dtype}")
     return array
+
+
+def _placed(array: Any, xp: Any, whole: bool) -> Any:
+    if array_namespace(array) is xp:
+        return array
+    host = array.host if type(array) is Pinned else to_numpy(array)
+    return xp.asarray(host) if whole or xp is np else Pinned(host)
 
 
 def whole_number(value: Any, name: str, least: int) -> int:

@@ -1,9 +1,10 @@
 """One step and one validation: what is computed, without the question when and for whom."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
@@ -12,8 +13,15 @@ from freezeviz.errors import DataError
 from freezeviz.optim import Optimizer
 from freezeviz.train._batches import Batches, whole_number
 from freezeviz.train._features import FeatureCache, memory_of, plain
-from freezeviz.train._metrics import Metric, checked_metrics, single_number
-from freezeviz.train._objective import numbers, resolve_loss, right_answers
+from freezeviz.train._late import Late
+from freezeviz.train._metrics import (
+    Metric,
+    checked_metrics,
+    on_host,
+    single_number,
+    single_number_or_late,
+)
+from freezeviz.train._objective import resolve_loss, right_answers
 
 
 class Outcome(NamedTuple):
@@ -23,6 +31,30 @@ class Outcome(NamedTuple):
     accuracy: float | None
     trained: bool
     metrics: dict[str, float]
+
+
+class LateOutcome:
+    """An outcome whose numbers are on their way from a GPU; `read` waits for them."""
+
+    def __init__(
+        self, loss: Any, right: Any, targets: int, trained: bool, metrics: dict[str, Any]
+    ) -> None:
+        self._numbers = Late([loss, 0.0 if right is None else right, *metrics.values()])
+        self._targets = None if right is None else max(targets, 1)
+        self._trained = trained
+        self._names = tuple(metrics)
+
+    def read(self) -> Outcome:
+        """Return the outcome, when it is there."""
+        loss, right, *metrics = self._numbers.read()
+        accuracy = None if self._targets is None else right / self._targets
+        values = dict(zip(self._names, metrics, strict=True))
+        return Outcome(loss, accuracy, self._trained, values)
+
+
+def read(outcome: Outcome | LateOutcome) -> Outcome:
+    """Return an outcome, when its numbers are on the host."""
+    return outcome.read() if isinstance(outcome, LateOutcome) else outcome
 
 
 class Engine:
@@ -72,10 +104,11 @@ class Engine:
         self.features: FeatureCache | None = None
         self._of_validation: FeatureCache | None = None
         if memory is not None:
-            self.features = FeatureCache(model, self.train, memory)
+            sharing: WeakSet[FeatureCache] = WeakSet()
+            self.features = FeatureCache(model, self.train, memory, sharing)
             self._forward = self.features.forward
             if self.validation is not None:
-                self._of_validation = FeatureCache(model, self.validation, memory)
+                self._of_validation = FeatureCache(model, self.validation, memory, sharing)
 
     def _objective(self, x: Any, y: Any) -> tuple[Any, Any]:
         outputs = self._forward(x)
@@ -95,13 +128,19 @@ class Engine:
                 features.consider()
 
     def close(self) -> None:
-        """Leave classes as they are without a run."""
+        """Leave classes as they are without a run, and memory to others."""
+        for batches in (self.train, self.validation):
+            if batches is not None:
+                batches.close()
         for features in (self.features, self._of_validation):
             if features is not None:
                 features.close()
 
-    def step(self, number: int, skip_bad: bool) -> Outcome:
-        """Make step `number`, from 0. With `skip_bad`, a bad loss leaves the model alone."""
+    def step(self, number: int, skip_bad: bool) -> Outcome | LateOutcome:
+        """Make step `number`, from 0. With `skip_bad`, a bad loss leaves the model alone.
+
+        A GPU is not waited for, unless it has to be known whether the loss is a bad one.
+        """
         which = self.train.which(number)
         y = self.train.y[which]
 
@@ -116,10 +155,14 @@ class Engine:
             if number % len(self.train) == 0:
                 features.epoch_begins()
             (loss, outputs), gradients = features.run(which, len(y), gradient)
-        value, accuracy = self._numbers(loss, outputs, y)
-        outcome = Outcome(value, accuracy, bool(gradients), self._measured(outputs, y))
-        if gradients and (math.isfinite(outcome.loss) or not skip_bad):
+        outcome = self._outcome(loss, outputs, y, bool(gradients))
+        if skip_bad:
+            outcome = read(outcome)
+            if not math.isfinite(outcome.loss):
+                return outcome
+        if gradients:
             self.optimizer.update(self.model, gradients)
+        self.train.ahead(number + 1)
         return outcome
 
     def evaluate(
@@ -135,12 +178,11 @@ class Engine:
         between : callable
             Called after every batch.
         """
-        total = right = 0.0
-        known = True
-        sums = dict.fromkeys(self._metrics, 0.0)
+        sums = _Sums(self._metrics)
         features = self._of_validation if batches is self.validation else None
         if features is not None:
             features.epoch_begins()
+        before: tuple[Outcome | LateOutcome, int] | None = None
         with random.using(partial(self._generator, 1, number)):
             for which in batches.in_order():
                 y = batches.y[which]
@@ -149,31 +191,53 @@ class Engine:
                     loss, outputs = objective(batches.x[which])
                 else:
                     loss, outputs = features.run(which, len(y), objective)
-                mean, share = self._numbers(loss, outputs, y)
-                total += mean * len(y)
-                right += (share or 0.0) * len(y)
-                known = known and share is not None
-                for name, value in self._measured(outputs, y).items():
-                    sums[name] += value * len(y)
+                outcome = self._outcome(loss, outputs, y, False)
+                if before is not None:
+                    sums.add(*before)
+                before = outcome, len(y)
                 between()
-        n = batches.samples
-        means = {name: value / n for name, value in sums.items()}
-        return Outcome(total / n, right / n if known else None, False, means)
+        if before is not None:
+            sums.add(*before)
+        return sums.mean(batches.samples)
 
-    def _measured(self, outputs: Any, y: Any) -> dict[str, float]:
+    def _outcome(self, loss: Any, outputs: Any, y: Any, trained: bool) -> Outcome | LateOutcome:
+        right = right_answers(outputs, y) if self._may_classify else None
+        if on_host(loss):
+            value, accuracy = float(loss), None
+            if right is not None:
+                accuracy = float(right) / max(y.size, 1)
+            return Outcome(value, accuracy, trained, self._measured(outputs, y, single_number))
+        measured = self._measured(outputs, y, single_number_or_late)
+        return LateOutcome(loss, right, y.size, trained, measured)
+
+    def _measured(self, outputs: Any, y: Any, number: Callable[[Any, str], Any]) -> dict[str, Any]:
         return {
-            name: single_number(metric(outputs, y), f"the metric {name!r}")
+            name: number(metric(outputs, y), f"the metric {name!r}")
             for name, metric in self._metrics.items()
         }
-
-    def _numbers(self, loss: Any, outputs: Any, y: Any) -> tuple[float, float | None]:
-        """Return loss and accuracy on the host: on a GPU, the one wait of a step."""
-        right = right_answers(outputs, y) if self._may_classify else None
-        if right is None:
-            return float(loss), None
-        loss, right = numbers(loss, right)
-        return loss, right / max(y.size, 1)
 
     def _generator(self, purpose: int, number: int) -> np.random.Generator:
         # 2**31: away from the seeds of the shuffling, which are (seed, epoch).
         return np.random.default_rng([self.seed, 2**31 + purpose, number])
+
+
+class _Sums:
+    """Numbers of batches, and their mean by sample."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._total = self._right = 0.0
+        self._known = True
+        self._metrics = dict.fromkeys(names, 0.0)
+
+    def add(self, outcome: Outcome | LateOutcome, samples: int) -> None:
+        loss, share, _, metrics = read(outcome)
+        self._total += loss * samples
+        self._right += (share or 0.0) * samples
+        self._known = self._known and share is not None
+        for name, value in metrics.items():
+            self._metrics[name] += value * samples
+
+    def mean(self, samples: int) -> Outcome:
+        means = {name: value / samples for name, value in self._metrics.items()}
+        right = self._right / samples if self._known else None
+        return Outcome(self._total / samples, right, False, means)

@@ -150,32 +150,52 @@ class FeaturesChanged(Event):
 
     Attributes
     ----------
-    text : str
-        All of it in words.
     layers : str
         Whose outputs are kept by sample; empty if nothing is.
     nbytes : int
         What they take.
     hits : float
-        The share of them that was known when it was needed, in this epoch.
+        The share of them that was known when it was needed, in the last epoch or since its
+        beginning.
     faster : float or None
-        How many times as long a step took that computed them; None if not measured yet.
+        How many times as long a step took that had to compute all of them, on average; None before
+        there were steps of both kinds.
     spilled : bool
         They lie in a temporary file.
     exact : bool
-        Computed in another batch, they were bit for bit the same; else to rounding.
+        Those of a batch were computed in other batches, too, and were the same bit for bit. If
+        not, they were to rounding.
     reason : str or None
-        Why nothing is kept, or not more.
+        Why nothing, or not more, is kept.
+    text : str
+        All of it in words.
     """
 
-    text: str
-    layers: str
-    nbytes: int
-    hits: float
-    faster: float | None
-    spilled: bool
-    exact: bool
-    reason: str | None
+    layers: str = ""
+    nbytes: int = 0
+    hits: float = 0.0
+    faster: float | None = None
+    spilled: bool = False
+    exact: bool = False
+    reason: str | None = None
+    text: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", self._words())
+
+    def _words(self) -> str:
+        if not self.layers:
+            return f"no features cached: {self.reason}" if self.reason else "no features cached"
+        size = (
+            f"{self.nbytes / 1e6:,.0f} MB" if self.nbytes >= 1e7 else f"{self.nbytes / 1e6:.1f} MB"
+        )
+        place = " in a temporary file" if self.spilled else ""
+        text = f"features of {self.layers} cached, {size}{place}, {100 * self.hits:.0f} % hits"
+        if self.faster is not None:
+            much = f"{self.faster:.1f}x" if self.faster >= 1.05 else "no"
+            text += f"; epoch {much} faster"
+        text += f"; in another batch the same {'bit for bit' if self.exact else 'to rounding'}"
+        return f"{text}. Not more: {self.reason}" if self.reason else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,20 @@
 """The feature cache: what frozen layers make of a sample is computed once."""
 
+import copy
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from time import perf_counter
 from typing import Any
+from weakref import WeakSet
 
 from freezeviz.nn import Module
 from freezeviz.train._batches import Batches, whole_number
+from freezeviz.train._events import FeaturesChanged
 from freezeviz.train._features_batch import Batch
 from freezeviz.train._features_judge import judge
+from freezeviz.train._features_pace import Pace
 from freezeviz.train._features_plan import Plan
 from freezeviz.train._features_purity import Outline
-from freezeviz.train._features_report import Features, Pace
 from freezeviz.train._features_store import Rows, Which, free_disk
 from freezeviz.train._features_value import StandIn, looked_at
 
@@ -35,13 +39,19 @@ class FeatureCache:
     model : Module
     batches : Batches
     memory : int
-        Bytes of rows in memory; if there are more, all go into a temporary file.
+        Bytes of rows in memory; what does not fit goes into a temporary file.
+    sharing : WeakSet of FeatureCache
+        Those that have this memory together; this one is added to it.
     """
 
-    def __init__(self, model: Module, batches: Batches, memory: int) -> None:
+    def __init__(
+        self, model: Module, batches: Batches, memory: int, sharing: "WeakSet[FeatureCache]"
+    ) -> None:
         self._model = model
         self._batches = batches
         self._memory = memory
+        self._sharing = sharing
+        sharing.add(self)
         self._plan: Plan | None = None
         self._impure: dict[int, str] = {}
         self._modules: list[Any] = []  # of the ids in _impure
@@ -74,15 +84,21 @@ class FeatureCache:
         if plan is None:
             self.pace.plain()
             return function(self._batches.x[which])
-        batch = Batch(plan, which, size)
+        batch = Batch(plan, which, size, self._batches.numbers(which))
         try:
             result = function(batch.begin())
         except Exception as error:
+            failed = f"the model raised {type(error).__name__} with a stand-in: {error}"
+        else:
+            failed = None
+        if failed is not None:
             # Of a model that looks at what it gets in a way that a stand-in cannot answer; an error
-            # of the model's own comes again.
-            self._refuse(f"the model raised {type(error).__name__} with a stand-in: {error}")
-            self.pace.plain()
-            return function(self._batches.x[which])
+            # of the model's own comes again, and is no reason.
+            self._drop()
+            self._told = True
+            result = function(self._batches.x[which])
+            self._refuse(failed, plan.outline)
+            return result
         if batch.wrote:
             self._refuse("the model writes into its input, or what is computed of it, in place")
         elif batch.looks or not plan.stores:
@@ -102,23 +118,35 @@ class FeatureCache:
 
     def consider(self) -> None:
         """Look at the model again: something may have been frozen, unfrozen or held."""
+        self._check_data()
         self._told = True
         self._impure, self._modules, self._lessons, self._careful = {}, [], 0, False
         self._opened = {}
 
     def epoch_begins(self) -> None:
         """Look whether the data are the same, and, now and then, at the model."""
-        plan = self._plan
-        if plan is not None and not plan.same_data(self._batches.x):
-            self._drop()
+        self._check_data()
+        if self._plan is None and perf_counter() > self._again:
             self._told = True
-        elif plan is None and perf_counter() > self._again:
+
+    def _check_data(self) -> None:
+        if self._plan is not None and not self._plan.same_data(self._batches.x):
+            self._drop()
             self._told = True
 
     def close(self) -> None:
         """Leave classes as they are without a cache. The rows stay for the next run."""
         if self._plan is not None:
             self._plan.close()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the next step fetches everything, or has nothing to do with rows."""
+        plan = self._plan
+        if plan is None:
+            return not self._told
+        stores = [node.store for node in plan.stores]
+        return bool(stores) and all(store is not None and store.complete for store in stores)
 
     # ---- what may be answered ------------------------------------------------------------------
 
@@ -160,10 +188,14 @@ class FeatureCache:
             return
         if any(key not in self._opened for key in plan.opened):
             self._opened = self._opened | plan.opened
+            # Of several layers of a `Sequential` taken as one: which of them gives it.
+            self._careful = any(key not in plan.outline.paths for key in plan.opened)
             self._drop()
             self._told = True
             return
-        verdict = judge(list(batch.looks), batch.value, batch.size, self._model, plan.name)
+        verdict = judge(
+            list(batch.looks), batch.value, batch.size, self._sizes(), self._model, plan.name
+        )
         fresh = {key: why for key, why in verdict.impure.items() if key in plan.outline.paths}
         if fresh or (verdict.impure and not plan.careful):
             # What was answered, and may not be: from now on, what is in it may.
@@ -180,20 +212,31 @@ class FeatureCache:
         if self._plan is not None and not plan.stores:
             self._refuse(self._why_nothing(plan, bool(verdict.keep)))
 
+    def _sizes(self) -> set[int]:
+        """Of the batches of an epoch: the last one may be smaller."""
+        size, samples = self._batches.batch_size, self._batches.samples
+        return {min(size, samples), samples % size or size}
+
     def _keep(self, plan: Plan, batch: Batch, nodes: list[Any]) -> None:
         samples = len(plan.x)
         values = {node: batch.value(node) for node in nodes}
         needed = samples * sum(v.nbytes // max(1, len(v)) for v in values.values())
-        spilled = plan.nbytes + needed > self._memory
-        if spilled and needed > free_disk():
-            self._refuse(
-                f"the features would take {megabytes(needed)}, more than the memory allowed "
-                f"({megabytes(self._memory)}) and half of the free disk"
-            )
+        taken = sum(cache._plan.in_memory for cache in self._sharing if cache._plan is not None)
+        spilled = taken + needed > self._memory
+        try:
+            if spilled and needed > free_disk():
+                self._refuse(
+                    f"the features would take {megabytes(needed)}, more than the memory allowed "
+                    f"({megabytes(self._memory)}) and half of the free disk"
+                )
+                return
+            stores = [Rows(samples, value, spilled) for value in values.values()]
+        except (OSError, MemoryError) as error:
+            self._refuse(f"there is no room for the features, {megabytes(needed)}: {error}")
             return
-        for node, value in values.items():
-            node.store = Rows(samples, value, spilled)
-            node.store.put(batch.which, value)
+        for (node, value), store in zip(values.items(), stores, strict=True):
+            node.store = store
+            node.store.put(batch.which, value, batch.numbers())
             plan.stores.append(node)
             batch.misses += int(batch.size)
 
@@ -204,8 +247,15 @@ class FeatureCache:
 
     # ---- words ---------------------------------------------------------------------------------
 
-    def news(self, *, epoch_ended: bool) -> Features | None:
-        """Return what there is to tell after a step, if that is something else than before."""
+    def news(self, at: tuple[int, int, float], *, epoch_ended: bool) -> FeaturesChanged | None:
+        """Return what there is to tell after a step, if that is something else than before.
+
+        Parameters
+        ----------
+        at : (step, epoch, time)
+            Of the event.
+        epoch_ended : bool
+        """
         if epoch_ended:
             self.pace.epoch_ends()
         plan = self._plan
@@ -223,14 +273,10 @@ class FeatureCache:
         is_nothing = now[1] is None and (now[0] is None or now[0] == NOTHING_FROZEN)
         if is_nothing and (len(before) == 1 or before[1] is None):
             return None
-        return self.report()
-
-    def report(self) -> Features:
-        """Return what is cached now and what that saved, or why nothing is."""
-        plan = self._plan
         if plan is None or not plan.stores:
-            return Features("", 0, 0.0, None, False, False, self.reason)
-        return Features(
+            return FeaturesChanged(*at, reason=self.reason)
+        return FeaturesChanged(
+            *at,
             plan.layers,
             plan.nbytes,
             self.pace.hits,
@@ -243,8 +289,20 @@ class FeatureCache:
 
 def plain(outputs: Any) -> Any:
     """Return outputs with values for what stands for them."""
-    if type(outputs) is StandIn or isinstance(outputs, tuple | list | dict):
+    kind = type(outputs)
+    if kind is StandIn or kind is tuple or kind is list or kind is dict:
         return looked_at(outputs)
+    if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):  # as our own models give
+        return kind(*map(looked_at, outputs))
+    if isinstance(outputs, dict):
+        new = copy.copy(outputs)
+        new.update({key: looked_at(value) for key, value in outputs.items()})
+        return new
+    if is_dataclass(kind):
+        new = copy.copy(outputs)
+        for field in fields(kind):
+            object.__setattr__(new, field.name, looked_at(getattr(outputs, field.name)))
+        return new
     return outputs
 
 

@@ -26,6 +26,8 @@ class Batch:
         The samples.
     size : int
         Their number.
+    numbers : slice or array of NumPy's, optional
+        The samples again, where that is known without waiting for a GPU.
 
     Attributes
     ----------
@@ -37,9 +39,10 @@ class Batch:
         The model wrote into a value in place.
     """
 
-    __slots__ = ("hits", "looks", "misses", "plan", "size", "values", "which", "wrote")
+    __slots__ = ("_numbers", "hits", "looks", "misses", "plan", "size", "values", "which", "wrote")
 
-    def __init__(self, plan: "Plan", which: Which, size: int) -> None:
+    def __init__(self, plan: "Plan", which: Which, size: int, numbers: Which = None) -> None:
+        self._numbers = numbers
         self.plan = plan
         self.which = which
         self.size = BatchSize(size)
@@ -52,6 +55,12 @@ class Batch:
     def source(self) -> Any:
         """All samples."""
         return self.plan.x
+
+    def numbers(self) -> Which:
+        """Return the samples by numbers on the host."""
+        if self._numbers is None:
+            self._numbers = self.which if isinstance(self.which, slice) else to_numpy(self.which)
+        return self._numbers
 
     def begin(self) -> StandIn:
         """Return what stands for the samples."""
@@ -147,22 +156,21 @@ class Batch:
         assert store is not None
         if store.complete:
             self.hits += self.size
-            return store.take(self.which)
-        which = self.which if isinstance(self.which, slice) else to_numpy(self.which)
+            return store.take(self.which, self.numbers)
+        which = self.numbers()
         known = store.known(which)
         missing = int(self.size - np.count_nonzero(known))
         self.hits += self.size - missing
         self.misses += missing
         if missing == self.size:
             value = computed(node, self.value, self.size)
-            store.put(self.which, value)
+            store.put(self.which, value, which)
             return value
         if missing:
             numbers = np.arange(len(self.plan.x))[which][~known]
-            numbers = array_namespace(self.plan.x).asarray(numbers)
-            rest = Batch(self.plan, numbers, missing)
-            store.put(numbers, computed(node, rest.value, rest.size))
-        return store.take(self.which)
+            rest = Batch(self.plan, array_namespace(self.plan.x).asarray(numbers), missing, numbers)
+            store.put(rest.which, computed(node, rest.value, rest.size), numbers)
+        return store.take(self.which, self.numbers)
 
 
 def _announce(listener: Any, module: Any) -> None:
@@ -173,8 +181,3 @@ def _announce(listener: Any, module: Any) -> None:
             _announce(listener, child)
 
     listener.call(within, module, (), {})
-
-
-def is_leaf(module: Any) -> bool:
-    """Return whether a module is one of the library's without modules in it."""
-    return isinstance(module, Module) and type(module).__module__.startswith("freezeviz.nn.")

@@ -1,7 +1,7 @@
 """Whether what was noted may be kept: computed again, and on other rows, and compared."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,13 @@ from freezeviz import autodiff
 from freezeviz.backend import array_namespace, is_array, to_numpy
 from freezeviz.nn import Module
 from freezeviz.train._features_graph import Node, ancestors, computed
-from freezeviz.train._features_purity import Guard
+from freezeviz.train._features_guard import Guard
 
 # What a computation takes and what fetching its result takes, in nanoseconds, put so that a cache
 # is worth it when in doubt: two cores do 30 operations in one, and copy 4 bytes. Counted, not
 # measured: two runs that are the same have to decide the same.
 OPERATIONS, BYTES, CALL, FETCH = 30.0, 4.0, 5_000.0, 15_000.0
+MOST_PIECES = 16  # of the size of the last batch that are computed to see whether they round alike
 
 
 class Verdict:
@@ -47,6 +48,7 @@ def judge(
     looked: list[Node],
     value: Callable[[Node], Any],
     size: int,
+    sizes: Iterable[int],
     model: Module,
     name: Callable[[Any], str],
 ) -> Verdict:
@@ -59,24 +61,38 @@ def judge(
         Gives the value that a node had in the step.
     size : int
         Of the batch.
+    sizes : iterable of int
+        Of all batches of an epoch.
     model : Module
         Nothing in it changes.
     name : callable
         Names a function or module in words.
     """
-    return _Trial(value, size, name).verdict(looked, model)
+    return _Trial(value, size, sizes, name).verdict(looked, model)
 
 
 class _Trial:
-    def __init__(self, value: Callable[[Node], Any], size: int, name: Callable[[Any], str]) -> None:
+    def __init__(
+        self,
+        value: Callable[[Node], Any],
+        size: int,
+        sizes: Iterable[int],
+        name: Callable[[Any], str],
+    ) -> None:
         self._value = value
         self._size = size
         self._name = name
-        # Other batches: the halves of the samples, in another order; of a single one, two.
+        # Other batches: the halves of the samples, in another order; of a single one, two. And
+        # of the other sizes that there are: in a small last batch, products may round otherwise.
         half = size // 2
         self._others = [np.arange(half)[::-1], np.arange(half, size)[::-1]]
         if size == 1:
             self._others = [np.zeros(2, np.intp)]
+        for other in sorted({*sizes} - {size, *map(len, self._others)}):
+            self._others += [
+                np.resize(np.arange(start, size), other)
+                for start in range(0, max(1, size - other + 1), other)[:MOST_PIECES]
+            ]
         self._parts: dict[Node, list[Any]] = {}
         self._costs: dict[Node, float] = {}
         self._guard = Guard()
@@ -123,7 +139,11 @@ class _Trial:
         if tuple(value.shape[:1]) != (self._size,):
             return ""
         with autodiff.count() as counts:
-            again = computed(node, self._value, self._size)
+            try:
+                again = computed(node, self._value, self._size)
+            except Exception as error:
+                self._guard.seen()
+                return f"raised {type(error).__name__} when it was called again"
         if (seen := self._guard.seen()) is not None:
             return seen
         if not _same_bits(again, value):
@@ -135,8 +155,10 @@ class _Trial:
             try:
                 part = computed(node, lambda parent, i=i: self._parts[parent][i], len(rows))
             except Exception:  # it was made for batches of this size
+                self._guard.seen()
                 return "cannot be computed on fewer samples"
-            self._guard.seen()
+            if (seen := self._guard.seen()) is not None:
+                return seen
             if not is_array(part) or tuple(part.shape) != tuple(rows.shape):
                 return "cannot be computed on fewer samples"
             if not _same_bits(part, rows):

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from freezeviz.backend import to_numpy
+from freezeviz.backend import array_namespace, to_numpy
 from freezeviz.nn import Module, Sequential
-from freezeviz.train._features_batch import is_leaf
 from freezeviz.train._features_graph import Graph, Node, ancestors
 from freezeviz.train._features_hooks import met
 from freezeviz.train._features_purity import Outline, children
@@ -59,6 +58,10 @@ class Plan:
         self.model = model
         self.careful = careful
         self.x = x
+        # Of a batch's samples: those of a GPU may lie on the host.
+        self.kind = type(x)
+        if not isinstance(x, np.ndarray):
+            self.kind = getattr(array_namespace(x), "ndarray", self.kind)
         self.outline = outline
         self.graph = Graph(x, outline.constants)
         self.stores: list[Node] = []
@@ -68,7 +71,7 @@ class Plan:
         self._watch = outline.watch()
         self._parts: dict[int, Parts] = {}
         self._names: dict[int, str] = {}
-        self._sample = sample(x)
+        self._samples = [(array, sample(array)) for array in (x, *self._watch.large)]
         self._hooks: ExitStack | None = None
         self._is_straight = type(model) is Sequential and self.parts(model).plain
 
@@ -77,8 +80,10 @@ class Plan:
         return self._watch.holds()
 
     def same_data(self, x: Any) -> bool:
-        """Return whether the samples are what they were: some of their numbers are compared."""
-        return x is self.x and np.array_equal(self._sample, sample(x), equal_nan=True)
+        """Return whether samples and large buffers have, in some places, the numbers they had."""
+        return x is self.x and all(
+            np.array_equal(known, sample(array), equal_nan=True) for array, known in self._samples
+        )
 
     # ---- calls ---------------------------------------------------------------------------------
 
@@ -120,7 +125,7 @@ class Plan:
             self._names[id(first)] = span
         if count < len(layers):
             rest = Sequential(*layers[count:])
-        plain = rest is None or (is_leaf(layers[count]) and not children(layers[count]))
+        plain = rest is None or _is_leaf(layers[count])
         return Parts(first, rest, plain, count)
 
     # ---- words ---------------------------------------------------------------------------------
@@ -146,12 +151,25 @@ class Plan:
         return sum(node.store.nbytes for node in self.stores if node.store is not None)
 
     @property
+    def in_memory(self) -> int:
+        """Bytes of the rows that do not lie in a file."""
+        stores = [node.store for node in self.stores if node.store is not None]
+        return sum(store.nbytes for store in stores if not store.spilled)
+
+    @property
     def spilled(self) -> bool:
         return any(node.store is not None and node.store.spilled for node in self.stores)
 
 
+def _is_leaf(layer: Any) -> bool:
+    """Return whether a layer is a module of the library's without modules in it."""
+    is_ours = isinstance(layer, Module) and type(layer).__module__.startswith("freezeviz.nn.")
+    return is_ours and not children(layer)
+
+
 def sample(x: Any) -> np.ndarray:
     """Return some numbers of an array, spread over all of it."""
+    x = getattr(x, "host", x)  # of those that are brought to a GPU batch by batch
     rows = max(1, min(len(x), 64))
     some = x[:: max(1, len(x) // rows)]
     if some.size > SAMPLED:

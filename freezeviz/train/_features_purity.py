@@ -1,14 +1,13 @@
 """Which modules compute the same of the same input, why others do not, and whether that holds."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from freezeviz import random
 from freezeviz.backend import is_array
-from freezeviz.nn import BatchNorm, Dropout, Module, Sequential, _bind
+from freezeviz.nn import BatchNorm, Dropout, Module, Sequential
 from freezeviz.nn._members import Tree, own, private_modules
 
 SMALL = 1 << 16  # bytes of a buffer that is compared in every step
@@ -57,8 +56,8 @@ class Outline:
         ]
         self.frozen = bool(self.constants)
         # The freezing of a tied array is that of any of its names, and of a wrapper above it.
-        self._owners = {id(slot.owner): slot.owner for e in tree.parameters for slot in e.slots}
-        self._governing = [module for _, module in tree.modules if module._governed]
+        tied = [slot.owner for e in tree.parameters if len(e.slots) > 1 for slot in e.slots]
+        self._freezing = [*tied, *(module for _, module in tree.modules if module._governed)]
         trains: dict[int, str] = {}
         for entry in tree.parameters:
             if not entry.frozen:
@@ -123,15 +122,9 @@ class Outline:
 
     def watch(self) -> "Watch":
         """Return what tells when something of this is not so any more."""
-        modules: dict[int, Any] = {}
-        for _, module in self.modules:
-            if id(module) not in self.reasons:
-                modules[id(module)] = module
-                for _, slot, _ in own(module):
-                    if slot is not None:
-                        modules[id(slot.owner)] = slot.owner
+        modules = [module for _, module in self.modules if id(module) not in self.reasons]
         sequences = [m for _, m in self.modules if type(m) is Sequential]
-        return Watch([*modules.values(), *self._governing], sequences)
+        return Watch(modules, sequences, self._freezing)
 
 
 def children(module: Any) -> list[Any]:
@@ -152,6 +145,9 @@ def _moves(module: Any, path: str) -> str | None:
             return f"{_named(path)} is {type(module).__name__} in training mode: hold it"
     if isinstance(module, Dropout) and module.p and module.training:
         return f"{_named(path)} is {type(module).__name__} in training mode: hold it"
+    for name, value in vars(module).items():
+        if hasattr(type(value), "__next__"):
+            return f"{_named(path)} holds an iterator, {name}: it gives something else each time"
     return None
 
 
@@ -166,100 +162,67 @@ class Watch:
     modules : list of Module
     sequences : list of Sequential
         Of these, which layers they have.
+    freezing : list of Module
+        Of these, what they freeze.
+
+    Attributes
+    ----------
+    large : list of array
+        Buffers that can be written into and are not compared.
     """
 
-    def __init__(self, modules: list[Any], sequences: list[Any]) -> None:
-        self._cells: list[tuple[Any, tuple[Any, ...]]] = []
-        self._names: list[tuple[Any, tuple[Any, ...]]] = []
+    def __init__(self, modules: list[Any], sequences: list[Any], freezing: list[Any]) -> None:
+        self._dicts: list[dict[Any, Any]] = []
+        self._lists: list[list[Any]] = []
+        self._keyed: list[dict[Any, Any]] = []  # of which the keys count
         self._buffers: list[tuple[np.ndarray, bytes]] = []
+        self.large: list[np.ndarray] = []
         for module in modules:
-            self._cell(vars(module))
-            self._cell(module._members)
-            self._names.append((module._frozen, tuple(module._frozen)))
+            self._dicts += [vars(module), module._members]
             self._enter(module._members.values())
             self._enter(v for k, v in vars(module).items() if k not in ("_members", "_frozen"))
         for sequence in sequences:  # also where not all of it may be answered
-            self._cell(sequence._members)
-            self._cell(sequence.layers)
+            self._dicts.append(sequence._members)
+            self._lists.append(sequence.layers)
+        self._keyed += [module._frozen for module in [*modules, *freezing]]
+        self._governed = [(module, module._governed) for module in freezing]
+        self._lengths = self._long()
+        self._found = [*self._now()]
 
-    def _cell(self, mapping: Any) -> None:
-        values = mapping.values() if isinstance(mapping, dict) else mapping
-        self._cells.append((mapping, tuple(values)))
-
-    def _enter(self, values: Any) -> None:
+    def _enter(self, values: Iterable[Any]) -> None:
         for value in values:
-            if isinstance(value, dict | list):
-                self._cell(value)
-                self._enter(value.values() if isinstance(value, dict) else value)
-            elif type(value) is np.ndarray and value.flags.writeable and value.nbytes <= SMALL:
-                self._buffers.append((value, value.tobytes()))
+            if isinstance(value, dict):
+                self._dicts.append(value)
+                self._keyed.append(value)
+                self._enter(value.values())
+            elif isinstance(value, list):
+                self._lists.append(value)
+                self._enter(value)
+            elif type(value) is np.ndarray and value.flags.writeable:
+                if value.nbytes <= SMALL:
+                    self._buffers.append((value, value.tobytes()))
+                elif value.ndim:
+                    self.large.append(value)
+
+    def _long(self) -> list[int]:
+        return [*map(len, self._dicts), *map(len, self._lists), *map(len, self._keyed)]
+
+    def _now(self) -> Iterable[Any]:
+        return chain(
+            chain.from_iterable(map(dict.values, self._dicts)),
+            chain.from_iterable(self._lists),
+            chain.from_iterable(self._keyed),
+        )
 
     def holds(self) -> bool:
         """Return whether everything is as it was."""
-        try:
-            for mapping, values in self._cells:
-                now = mapping.values() if type(mapping) is dict else mapping
-                if tuple(now) != values:
-                    return False
-        except ValueError:  # two arrays that are not the same object cannot be compared like that
+        if self._long() != self._lengths:
             return False
-        for names, known in self._names:
-            if tuple(names) != known:
-                return False
-        return all(array.tobytes() == known for array, known in self._buffers)
-
-
-class Guard:
-    """Notices what a computation does besides computing, and takes it back.
-
-    That is: it draws, it moves buffers, or a module of a user's changes its attributes.
-    """
-
-    def __init__(self) -> None:
-        self._drew = False
-        self._scope: Any = None
-        self._own: list[tuple[Any, dict[str, Any]]] = []  # of users' classes: attributes, before
-
-    def _generator(self) -> np.random.Generator:
-        self._drew = True
-        return np.random.default_rng(0)
-
-    @contextmanager
-    def watching(self, model: Module) -> Iterator[None]:
-        """Let nothing that is computed in the block have an effect on the model."""
-        tree = Tree(model, private=True)
-        self._scope = _bind.Scope(tree.paths)
-        for _, module in tree.modules:
-            if not type(module).__module__.startswith("freezeviz."):
-                for attributes in (vars(module), module._members):
-                    self._own.append((attributes, dict(attributes)))
         try:
-            with _bind.entered(self._scope), random.using(self._generator):
-                yield
-        finally:
-            self._restore()
-
-    def seen(self) -> str | None:
-        """Return what was noticed since this was last asked, in words."""
-        seen = None
-        if self._restore():
-            seen = "changes its own attributes"
-        if self._scope.buffers:
-            seen = "moves its buffers"
-        if self._drew:
-            seen = "draws random numbers"
-        self._drew = False
-        self._scope.buffers.clear()
-        self._scope.values.clear()
-        return seen
-
-    def _restore(self) -> bool:
-        changed = False
-        for attributes, before in self._own:
-            if attributes.keys() != before.keys() or any(
-                attributes[name] is not value for name, value in before.items()
-            ):
-                changed = True
-                attributes.clear()
-                attributes.update(before)
-        return changed
+            if [*self._now()] != self._found:  # the same objects count as equal without a look
+                return False
+        except Exception:  # two arrays, or what is of users' classes, may not be comparable
+            return False
+        if any(module._governed is not governed for module, governed in self._governed):
+            return False
+        return all(array.tobytes() == known for array, known in self._buffers)

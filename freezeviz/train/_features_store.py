@@ -1,10 +1,13 @@
 """Rows of values by the number of their sample: in memory, or in a file that goes away."""
 
 import contextlib
+import errno
+import math
 import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,13 +31,13 @@ class Rows:
     """
 
     def __init__(self, samples: int, like: Any, spilled: bool) -> None:
-        xp = array_namespace(like)
+        self._xp = xp = array_namespace(like)
         shape = (samples, *like.shape[1:])
         self.row_shape: tuple[int, ...] = tuple(like.shape[1:])
         self.dtype = like.dtype
         self.spilled = spilled
         self._array: Any = (
-            _mapped(shape, like.dtype, self) if spilled else xp.empty(shape, like.dtype)
+            _mapped(shape, like.dtype, self) if spilled else xp.empty(shape, dtype=like.dtype)
         )
         self._known = np.zeros(samples, bool)
         self._missing = samples
@@ -49,22 +52,30 @@ class Rows:
         """Whether the rows of all samples are known."""
         return not self._missing
 
-    def known(self, which: Which) -> np.ndarray:
-        """Return for each of some samples whether its row is known."""
-        return self._known[which]
+    def known(self, numbers: Which) -> np.ndarray:
+        """Return for each of some samples, by numbers on the host, whether its row is known."""
+        return self._known[numbers]
 
-    def take(self, which: Which) -> Any:
-        """Return a new array of the rows of some samples, which have to be known."""
+    def take(self, which: Which, numbers: Callable[[], Which]) -> Any:
+        """Return a new array of the rows of some samples, which have to be known.
+
+        What `numbers` gives are the same samples, by numbers on the host.
+        """
+        if self.spilled and self._xp is not np:
+            return self._xp.asarray(np.array(self._array[numbers()]))
         if isinstance(which, slice):
             return self._array[which].copy()
         if type(self._array) is np.ndarray:
             return self._array.take(which, axis=0)  # a third quicker than indexing
         return self._array[which]
 
-    def put(self, which: Which, rows: Any) -> None:
-        """Keep the rows of some samples."""
-        self._array[which] = to_numpy(rows) if self.spilled else rows
-        self._known[which if isinstance(which, slice) else to_numpy(which)] = True
+    def put(self, which: Which, rows: Any, numbers: Which) -> None:
+        """Keep the rows of some samples; `numbers` are the same, on the host."""
+        if self.spilled:
+            self._array[numbers] = to_numpy(rows)
+        else:
+            self._array[which] = rows
+        self._known[numbers] = True
         self._missing = int(self._known.size - np.count_nonzero(self._known))
 
 
@@ -75,9 +86,10 @@ def free_disk() -> int:
 
 def _mapped(shape: tuple[int, ...], dtype: Any, owner: Rows) -> np.ndarray:
     handle, path = tempfile.mkstemp(prefix="freezeviz-features-")
-    os.close(handle)
     try:
-        array = np.memmap(path, dtype, "w+", shape=shape)
+        with os.fdopen(handle, "wb") as file:
+            _reserve(file.fileno(), math.prod(shape) * np.dtype(dtype).itemsize)
+        array = np.memmap(path, dtype, "r+", shape=shape)
     except BaseException:
         os.unlink(path)
         raise
@@ -86,6 +98,20 @@ def _mapped(shape: tuple[int, ...], dtype: Any, owner: Rows) -> np.ndarray:
     if os.path.exists(path):
         weakref.finalize(owner, _remove, path)
     return array
+
+
+def _reserve(file: int, size: int) -> None:
+    """Have room on the disk for a file, where the system can; else OSError.
+
+    Where it cannot, a disk is found full when a row is put there, which ends the process.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file, 0, max(1, size))
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
 
 
 def _remove(path: str) -> None:

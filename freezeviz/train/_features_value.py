@@ -4,6 +4,7 @@ What is done with it, by operators, methods, NumPy's functions, the primitives o
 modules without anything to train, is noted instead of computed. Whoever wants numbers gets them.
 """
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -70,6 +71,11 @@ class StandIn(NDArrayOperatorsMixin):
         return self.context.value(self.node)
 
     # ---- what is known without the value -------------------------------------------------------
+
+    @property
+    def __class__(self) -> Any:
+        # What models ask with isinstance(): the answer decides what they compute.
+        return self.context.plan.kind
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -228,12 +234,7 @@ def _method(x: Any, name: str, *args: Any, **options: Any) -> Any:
 
 def is_traced(value: Any) -> bool:
     """Return whether there is a tracer among some arguments."""
-    kind = type(value)
-    if kind is Tracer:
-        return True
-    if kind is tuple or kind is list:
-        return any(map(is_traced, value))
-    return kind is dict and any(map(is_traced, value.values()))
+    return _holds(value, Tracer)
 
 
 def looked_at(value: Any) -> Any:
@@ -248,9 +249,15 @@ def looked_at(value: Any) -> Any:
 
 def stands_in(value: Any) -> bool:
     """Return whether there is a stand-in among some arguments."""
+    return _holds(value, StandIn)
+
+
+def _holds(value: Any, sought: type) -> bool:
     kind = type(value)
-    if kind is StandIn:
+    if kind is sought:
         return True
-    if kind is tuple or kind is list:
-        return any(map(stands_in, value))
-    return kind is dict and any(map(stands_in, value.values()))
+    if kind is dict:
+        value = value.values()
+    elif kind is not tuple and kind is not list:
+        return False
+    return any(map(_holds, value, repeat(sought)))

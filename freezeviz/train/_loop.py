@@ -1,14 +1,16 @@
 """The loop behind a `Trainer`."""
 
 import time
+from collections import deque
 from collections.abc import Generator
+from contextlib import suppress
 
 from freezeviz.adapters import adapt
 from freezeviz.errors import NothingTrainableWarning
 from freezeviz.train import _commands as commands
 from freezeviz.train import _events as events
 from freezeviz.train._core import RunCore
-from freezeviz.train._engine import Engine
+from freezeviz.train._engine import Engine, LateOutcome, Outcome, read
 from freezeviz.train._features import FeatureCache
 from freezeviz.train._modes import modes_restored
 
@@ -21,6 +23,9 @@ class Loop(RunCore):
         self.engine = engine
         self.model = engine.model
         self.stop_on_nonfinite = stop_on_nonfinite
+        # On a GPU, a step that was launched and is not counted yet: its numbers are on their way.
+        self._untold: LateOutcome | None = None
+        self._told: deque[events.StepDone] = deque()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -40,13 +45,19 @@ class Loop(RunCore):
         """End a run that was opened and cannot begin."""
         self.end("stopped", events.Stopped)
 
-    def open_and_run(self, epochs: int) -> Generator[events.StepDone, None, None]:
+    def open_and_run(
+        self, epochs: int, ahead: bool = False
+    ) -> Generator[events.StepDone, None, None]:
         """Yield the steps of a run in the foreground, which begins with the first of them."""
         self.open(self.end_of(epochs), background=False)
-        yield from self.run(epochs)
+        yield from self.run(epochs, ahead)
 
-    def run(self, epochs: int) -> Generator[events.StepDone, None, None]:
-        """Yield the steps of a run that was opened."""
+    def run(self, epochs: int, ahead: bool = False) -> Generator[events.StepDone, None, None]:
+        """Yield the steps of a run that was opened.
+
+        With `ahead`, a step on a GPU may be told of when the next one has been launched: nobody
+        looks at the model in between.
+        """
         last = self.end_of(epochs)
         try:
             if self.driver is not None:
@@ -60,13 +71,20 @@ class Loop(RunCore):
                     self.attend()
                     if self.stopping:
                         break
-                    yield self._make_step()
+                    self._make_step(ahead)
+                    while self._told:
+                        yield self._told.popleft()
                     self.turns.offer()
+                self._tell()
+                while self._told:
+                    yield self._told.popleft()
         except Exception as error:
+            self._tell_what_can_be()
             self.engine.close()
             self.fail(error)
             raise
         except BaseException:  # an interrupt, or the iterator was closed
+            self._tell_what_can_be()
             self.engine.close()
             self.end("stopped", events.Stopped)
             raise
@@ -78,12 +96,38 @@ class Loop(RunCore):
 
     # ---- a step --------------------------------------------------------------------------------
 
-    def _make_step(self) -> events.StepDone:
+    def _make_step(self, ahead: bool) -> None:
         if not vars(self.model)["_training"]:  # somebody evaluated it between two steps
             self.model.train()
+        features = self.engine.features
+        ahead = ahead and not self.observers and (features is None or features.settled)
+        if not ahead:
+            self._tell()
+        if self._untold is None:
+            self.step_begins()
+        launched = self.step + (self._untold is not None)
+        outcome = self.engine.step(launched, self.stop_on_nonfinite)
+        self._tell()  # the step before: the GPU has this one to go on with
+        is_last = (self.step + 1) % self.steps_per_epoch == 0
+        if ahead and not is_last and isinstance(outcome, LateOutcome):
+            self._untold = outcome
+        else:
+            self._count(read(outcome))
+
+    def _tell(self) -> None:
+        """Count the step that is not counted yet, if there is one; waits for the GPU."""
+        untold, self._untold = self._untold, None
+        if untold is not None:
+            self._count(untold.read())
+
+    def _tell_what_can_be(self) -> None:
+        """Do the same where something has gone wrong already, perhaps with the GPU."""
+        with suppress(Exception):
+            self._tell()
+        self._told.clear()
+
+    def _count(self, outcome: Outcome) -> None:
         epoch = self.epoch
-        self.step_begins()
-        outcome = self.engine.step(self.step, self.stop_on_nonfinite)
         done = self.step_done(outcome.loss, outcome.accuracy, outcome.metrics)
         if not outcome.trained:
             self.warn_once(
@@ -95,7 +139,7 @@ class Loop(RunCore):
             self._tell_features(self.engine.features, done)
         if self.step % self.steps_per_epoch == 0:
             self._validate(epoch)
-        return done
+        self._told.append(done)
 
     def _check_loss(self, loss: float) -> None:
         advice = (
@@ -109,10 +153,10 @@ class Loop(RunCore):
 
     def _tell_features(self, features: FeatureCache, done: events.StepDone) -> None:
         features.pace.took(done.seconds)
-        news = features.news(epoch_ended=self.step % self.steps_per_epoch == 0)
+        now = self.step, done.epoch, time.time()
+        news = features.news(now, epoch_ended=self.step % self.steps_per_epoch == 0)
         if news is not None:
-            now = self.step, done.epoch, time.time()
-            self.publish(events.FeaturesChanged(*now, str(news), **news.fields()))
+            self.publish(news)
 
     def _validate(self, epoch: int) -> None:
         if self.engine.validation is None:
@@ -128,6 +172,10 @@ class Loop(RunCore):
         )
 
     # ---- orders --------------------------------------------------------------------------------
+
+    def _carry_out(self, command: commands.Command) -> None:
+        self._tell()  # what comes now comes after the steps that were launched
+        super()._carry_out(command)
 
     def _apply_frozen(self, command: commands.SetFrozen) -> events.FreezeChanged:
         event = super()._apply_frozen(command)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 from freezeviz.backend import to_numpy
@@ -74,6 +75,25 @@ def single_number(value: Any, name: str) -> float:
             if shape
             else f"{name} must be a single number, got {got}"
         ) from error
+
+
+def on_host(value: Any) -> bool:
+    """Whether reading a number waits for no device."""
+    return isinstance(value, np.ndarray | np.generic | float | int)
+
+
+def single_number_or_late(value: Any, name: str) -> Any:
+    """Return a number as `single_number` does, or, of a GPU, as it is: an array of one element.
+
+    Raises
+    ------
+    DataError
+        If it is anything else.
+    """
+    is_there = array_api_compat.is_cupy_array(value)
+    if is_there and value.size == 1 and value.dtype.kind in "biuf":
+        return value
+    return single_number(value, name)
 
 
 def _of_array(value: Any) -> float:

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from freezeviz.backend import array_namespace, to_numpy
+from freezeviz.backend import array_namespace
 from freezeviz.errors import DataError, closest
 from freezeviz.nn import losses
 
@@ -57,13 +55,3 @@ def right_answers(outputs: Any, targets: Any) -> Any:
         return None
     xp = array_namespace(outputs)
     return xp.count_nonzero(xp.argmax(outputs, axis=-1) == targets)
-
-
-def numbers(loss: Any, right: Any) -> tuple[float, float]:
-    """Return a loss and a count on the host; of a GPU, which has to be waited for, in one copy."""
-    if isinstance(loss, np.ndarray | np.generic | float | int):
-        return float(loss), float(right)
-    xp = array_namespace(loss, right)
-    both = xp.stack([xp.astype(xp.asarray(x), xp.float64) for x in (loss, right)])
-    first, second = to_numpy(both).tolist()
-    return first, second

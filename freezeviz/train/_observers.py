@@ -15,6 +15,10 @@ class Observers:
         # A tuple that is replaced, not changed: others may come and go while it is gone through.
         self._all: tuple[Observer, ...] = ()
 
+    def __bool__(self) -> bool:
+        """Whether there is anybody."""
+        return bool(self._all)
+
     def add(self, observer: Observer) -> Callable[[], None]:
         """Add one, and return a function that removes it."""
 

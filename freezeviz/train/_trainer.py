@@ -37,7 +37,8 @@ class Trainer(Run):
         Name of a loss of `freezeviz.nn.losses`, or a function ``(outputs, targets) -> scalar``.
     data : pair (x, y)
         Arrays of the same length: inputs and targets. They are not copied, except to bring them to
-        the device where the model is.
+        the device where the model is: as a whole, or, if they would take more than a quarter of
+        its free memory, batch by batch, each while the GPU computes with the one before.
     validation : pair (x, y), optional
         Evaluated at the end of every epoch.
     batch_size : int
@@ -48,10 +49,13 @@ class Trainer(Run):
     shuffle : bool
         Another order in every epoch.
     stop_on_nonfinite : bool
-        End the run when the loss becomes NaN or infinite, before that step changes the model.
+        End the run when the loss becomes NaN or infinite, before that step changes the model. A GPU
+        has to be waited for in every step then; without, `NonFiniteLoss` is told there when the
+        next step has been launched, at the latest.
     metrics : mapping of str to callable, optional
         What else to measure, by name: functions ``(outputs, targets) -> float`` of a batch. They
-        are columns of the history, of training and of validation.
+        are columns of the history, of training and of validation. On a GPU, those that give an
+        array of one element there make nobody wait for it.
     feature_cache : bool or int
         What frozen layers compute of a sample, before anything that trains, is computed once and
         kept, where that saves time: nothing may be random in it, or move, or depend on the other
@@ -161,7 +165,7 @@ class Trainer(Run):
 
         with (
             interrupt_calls(interrupt),
-            closing(loop.open_and_run(epochs)) as steps,
+            closing(loop.open_and_run(epochs, ahead=True)) as steps,
             progress_bar(progress, loop.end_of(epochs) - loop.step, loop.history) as bar,
         ):
             for event in steps:
@@ -188,7 +192,7 @@ class Trainer(Run):
         """
         epochs = whole_number(epochs, "epochs", 1)
         self._loop.open(self._loop.end_of(epochs), background=True)
-        steps = self._loop.run(epochs)
+        steps = self._loop.run(epochs, ahead=True)
         try:
             self._background = BackgroundRun(
                 lambda: deque(steps, maxlen=0), "trainer.wait() raises it."
@@ -200,7 +204,9 @@ class Trainer(Run):
     def steps(self, epochs: int) -> Iterator[StepDone]:
         """Return an iterator that makes a step each time it is asked for the next.
 
-        `fit` and `start` do nothing else than to exhaust it. The run begins with the first step,
+        `fit` and `start` do nothing else than to exhaust it; on a GPU, and while nobody has
+        subscribed, they launch a step before they wait for the one before it, which is told of and
+        in the history then. The run begins with the first step,
         and is stopped when the iterator is closed: by leaving the loop, that is.
 
         Parameters
@@ -256,7 +262,9 @@ class Trainer(Run):
 
     # ---- orders ----------------------------------------------------------------------------
 
-    def unfreeze(self, what: Any, reset_state: bool = False, *, origin: str = "code") -> None:
+    def unfreeze(
+        self, what: Any, reset_state: bool = False, *, origin: str = "code", label: str = ""
+    ) -> None:
         """Make parameters trainable again and let go what was held.
 
         Parameters
@@ -264,14 +272,14 @@ class Trainer(Run):
         what : selector
         reset_state : bool
             Let the optimizer start anew with them, instead of taking up what it knew.
-        origin : str
+        origin, label : str
 
         Raises
         ------
         SelectorError
             If nothing matches.
         """
-        self._set_frozen(what, False, False, reset_state, origin)
+        self._set_frozen(what, False, False, reset_state, origin, label)
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Give the optimizer another learning rate, between two steps if a run is under way.
@@ -310,9 +318,12 @@ class Trainer(Run):
             batches = Batches(data, engine.train.batch_size, "data")
             for _, parameter in self.model.named_parameters()[:1]:
                 batches.place(parameter)
-        with modes_restored(self.model):
-            self.model.eval()
-            outcome = engine.evaluate(batches, self.step)
+        try:
+            with modes_restored(self.model):
+                self.model.eval()
+                outcome = engine.evaluate(batches, self.step)
+        finally:
+            engine.close()
         return outcome.loss, outcome.accuracy
 
     def __repr__(self) -> str:

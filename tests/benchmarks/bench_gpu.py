@@ -1,220 +1,190 @@
-"""CuPy against PyTorch on a GPU: run the tests marked `gpu`, then time training steps.
+"""CuPy against PyTorch on a GPU: the tests marked `gpu`, training steps, the feature cache.
 
-Run as ``python tests/benchmarks/bench_gpu.py [table.md]``; the table goes to the file, too, if
-one is named. Without a GPU it says so and measures nothing. Both sides compute in float32 without
-TF32, as is their default, with Adam; PyTorch runs eagerly. A time is the median of several rounds,
-each of several steps between two waits for the device. Exits with 1 if a test failed.
+Run as ``python -m tests.benchmarks.bench_gpu [table.md]``; what it prints goes to the file, too, if
+one is named. Without a GPU it says so and measures nothing. Both sides have the same weights, data
+and optimizer (Adam) and compute in float32 without TF32; PyTorch runs eagerly, with its fused Adam.
+A step's time is the median of rounds, in which the sides take turns, each of several steps between
+two waits for the device. `Ten epochs` are of 2,000 samples with all but the head frozen: ours by a
+`Trainer`, which caches features and reads every loss, building included; PyTorch's by a plain loop
+that computes everything and reads nothing before the end. Exits with 1 if a test failed.
 """
 
 import argparse
 import datetime
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import freezeviz as fv
-from freezeviz import backend, nn, optim
+from freezeviz import backend, optim
+from tests.benchmarks.engine import on_freezeviz
+from tests.benchmarks.engine.workloads import LEARNING_RATE, WORKLOADS, Encoder, Workload
 
 ROOT = Path(__file__).parents[2]
 WARM_UP, STEPS, ROUNDS = 5, 20, 5
+SAMPLES, EPOCHS = 2000, 10
+W7 = Encoder("W7", 16, 12, 1024, 16, 4096, 256, 1000, 10, norm_first=True)
+MEASURED: tuple[Workload, ...] = (WORKLOADS["W2"], WORKLOADS["W4"], WORKLOADS["W6"], W7)
 
 
-@dataclass(frozen=True)
-class Workload:
-    """A model by its sizes, and the batches it is trained on."""
+class Side(NamedTuple):
+    """A run of one of the two, and what waits for its device."""
 
-    name: str
-    batch: int
-    widths: tuple[int, ...] = ()  # of an MLP; the rest is of a Transformer encoder
-    layers: int = 0
-    dims: int = 0
-    heads: int = 0
-    length: int = 0
-    words: int = 0  # 0: the inputs are vectors
-    classes: int = 10
-
-    def data(self) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng(0)
-        if self.widths:
-            x = rng.standard_normal((self.batch, self.widths[0]), dtype=np.float32)
-        elif self.words:
-            x = rng.integers(0, self.words, (self.batch, self.length))
-        else:
-            x = rng.standard_normal((self.batch, self.length, self.dims), dtype=np.float32)
-        return x, rng.integers(0, self.classes, self.batch)
+    run: Any
+    wait: Callable[[], Any]
 
 
-WORKLOADS = (
-    Workload("MLP 784-1024×3-10, batch 256", 256, widths=(784, 1024, 1024, 1024, 10)),
-    Workload(
-        "Transformer encoder, 4 layers of 256, length 64, batch 16",
-        16, layers=4, dims=256, heads=8, length=64,
-    ),
-    Workload(
-        "BERT-shaped, 2 layers of 768, length 128, batch 8",
-        8, layers=2, dims=768, heads=12, length=128, words=30522, classes=2,
-    ),
-    Workload(
-        "Transformer encoder, 12 layers of 1024, length 256, batch 16",
-        16, layers=12, dims=1024, heads=16, length=256,
-    ),
-)  # fmt: skip
+def ours(work: Workload, mode: str) -> Side:
+    """Return a run of freezeviz on the GPU."""
+    import cupy  # pyright: ignore[reportMissingImports]
+
+    run = on_freezeviz.Training(work, mode)
+    run.model.to("gpu")
+    run.batches = [_there(batch) for batch in run.batches]
+    return Side(run, cupy.cuda.Device().synchronize)
 
 
-# ---------------------------------------------------------------- the two sides
+def _there(batch: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
+    x, y = (backend.to_device(array, "gpu") for array in batch)
+    return x, y
 
 
-class Encoder(nn.Module):
-    """A Transformer encoder with a classifier on its first position."""
+def theirs(work: Workload, mode: str, device: str) -> Side | None:
+    """Return the same of PyTorch; None where it is not installed, or has no such device."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if device == "cuda" and not torch.cuda.is_available():
+        return None
+    from tests.benchmarks.engine import on_torch
 
-    def __init__(self, work: Workload):
-        super().__init__()
-        self.words = nn.Embedding(work.words, work.dims) if work.words else None
-        self.places = 0.02 * fv.random.default_rng().standard_normal(
-            (1, work.length, work.dims), dtype=np.float32
-        )
-        self.encoder = nn.TransformerEncoder(
-            work.layers, work.dims, work.heads, 4 * work.dims, activation=nn.gelu, norm_first=False
-        )
-        self.head = nn.Linear(work.dims, work.classes)
-
-    def __call__(self, x: Any) -> Any:
-        x = x if self.words is None else self.words(x)
-        return self.head(self.encoder(x + self.places, None)[:, 0])
-
-
-def ours(work: Workload) -> tuple[Callable[[], Any], int]:
-    """Return a function that makes a step on the GPU, and the model's number of parameters."""
-    fv.seed(0)
-    if work.widths:
-        parts: list[Any] = []
-        for i, width in enumerate(work.widths[1:]):
-            parts += [nn.Linear(work.widths[i], width), nn.ReLU()]
-        model: Any = nn.Sequential(*parts[:-1])
-    else:
-        model = Encoder(work)
-    model.to("gpu")
-    x, y = (backend.to_device(array, "gpu") for array in work.data())
-    optimizer = optim.Adam(1e-4, bias_correction=True)
-
-    def loss_fn(x: Any, y: Any) -> Any:
-        return nn.losses.cross_entropy(model(x), y, reduction="mean")
-
-    value_and_grad = nn.value_and_grad(model, loss_fn)
-
-    def step() -> Any:
-        loss, gradients = value_and_grad(x, y)
-        optimizer.update(model, gradients)
-        return loss
-
-    return step, sum(value.size for _, value in model.named_parameters())
-
-
-def theirs(work: Workload, torch: Any, device: str) -> tuple[Callable[[], Any], int]:
-    """Return the same of PyTorch."""
-    torch.manual_seed(0)
-    if work.widths:
-        parts: list[Any] = []
-        for i, width in enumerate(work.widths[1:]):
-            parts += [torch.nn.Linear(work.widths[i], width), torch.nn.ReLU()]
-        model = torch.nn.Sequential(*parts[:-1])
-    else:
-        model = _their_encoder(work, torch)
-    model.to(device)
-    x, y = (torch.from_numpy(array).to(device) for array in work.data())
-    optimizer = torch.optim.Adam(model.parameters(), 1e-4)
-
-    def step() -> Any:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    return step, sum(p.numel() for p in model.parameters())
-
-
-def _their_encoder(work: Workload, torch: Any) -> Any:
-    class TheirEncoder(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.words = torch.nn.Embedding(work.words, work.dims) if work.words else None
-            self.places = torch.nn.Parameter(0.02 * torch.randn(1, work.length, work.dims))
-            # Its attention has biases, ours none: a few parameters in a thousand.
-            layer = torch.nn.TransformerEncoderLayer(
-                work.dims, work.heads, 4 * work.dims, 0.0, "gelu", batch_first=True
-            )
-            last = torch.nn.LayerNorm(work.dims)
-            self.encoder = torch.nn.TransformerEncoder(
-                layer, work.layers, norm=last, enable_nested_tensor=False
-            )
-            self.head = torch.nn.Linear(work.dims, work.classes)
-
-        def forward(self, x: Any) -> Any:
-            x = x if self.words is None else self.words(x)
-            return self.head(self.encoder(x + self.places)[:, 0])
-
-    return TheirEncoder()
+    torch.set_float32_matmul_precision("highest")  # no TF32
+    run = on_torch.Training(work, mode, compiled=False)
+    for parameter in run.parameters.values():
+        parameter.data = parameter.data.to(device)
+    run.batches = [(x.to(device), y.to(device)) for x, y in run.batches]
+    return Side(run, torch.cuda.synchronize if device == "cuda" else lambda: None)
 
 
 # ---------------------------------------------------------------- measuring
 
 
-def median_ms(step: Callable[[], Any], wait: Callable[[], Any], steps: int, rounds: int) -> float:
-    """Return the median time of a step; the device is waited for around every round."""
-    for _ in range(min(WARM_UP, steps)):
-        step()
-    times = []
+def step_ms(sides: Sequence[Side], steps: int, rounds: int) -> list[float]:
+    """Return the median time of a step of each side, in rounds that take turns."""
+    for run, _ in sides:
+        for _ in range(min(WARM_UP, steps)):
+            run.step()
+    times: list[list[float]] = [[] for _ in sides]
     for _ in range(rounds):
-        wait()
-        begin = time.perf_counter()
-        for _ in range(steps):
-            step()
-        wait()
-        times.append(1e3 * (time.perf_counter() - begin) / steps)
-    return median(times)
+        for (run, wait), found in zip(sides, times, strict=True):
+            wait()
+            begin = time.perf_counter()
+            for _ in range(steps):
+                run.step()
+            wait()
+            found.append(1e3 * (time.perf_counter() - begin) / steps)
+    return [median(found) for found in times]
 
 
-def table(
-    workloads: tuple[Workload, ...], device: str, steps: int = STEPS, rounds: int = ROUNDS
+def steps_table(
+    workloads: Sequence[Workload], device: str, steps: int = STEPS, rounds: int = ROUNDS
 ) -> list[str]:
     """Return the lines of a Markdown table; PyTorch's column is empty where it has no `device`."""
-    import cupy  # pyright: ignore[reportMissingImports]
-
-    torch = _torch(device)
     lines = [
         "| Training step | Parameters | freezeviz, ms | PyTorch, ms | Ratio |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for work in workloads:
-        step, size = ours(work)
-        ms = median_ms(step, cupy.cuda.Device().synchronize, steps, rounds)
-        cells = [work.name, f"{size:,}", f"{ms:.2f}"]
-        if torch is None:
-            cells += ["", ""]
-        else:
-            step, size = theirs(work, torch, device)
-            wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-            other = median_ms(step, wait, steps, rounds)
-            cells += [f"{other:.2f} ({size:,} parameters)", f"{ms / other:.2f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+        first, second = ours(work, "F0"), theirs(work, "F0", device)
+        size = sum(value.size for _, value in first.run.model.named_parameters())
+        ms = step_ms([first] if second is None else [first, second], steps, rounds)
+        cells = [f"{work.name} {work.title}", f"{size:,}", *(f"{t:.2f}" for t in ms)]
+        cells.append("" if second is None else f"{ms[0] / ms[1]:.2f}")
+        lines.append(_row(cells, 5))
     return lines
 
 
-def _torch(device: str) -> Any:
-    try:
-        import torch
-    except ImportError:
+def samples(work: Workload, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return data for a workload."""
+    rng = np.random.default_rng(1)
+    drawn = [work.draw(rng) for _ in range(-(-count // work.batch))]
+    x, y = (np.concatenate(parts)[:count] for parts in zip(*drawn, strict=True))
+    return x, y
+
+
+def our_epochs(work: Workload, count: int, epochs: int) -> tuple[float, str]:
+    """Return the seconds of a run with all but the head frozen, and what its cache told."""
+
+    def made(data: tuple[np.ndarray, np.ndarray]) -> tuple[fv.Trainer, Side]:
+        side = ours(work, "F2")
+        optimizer = optim.Adam(LEARNING_RATE, bias_correction=True)
+        return fv.Trainer(side.run.model, optimizer, data=data, batch_size=work.batch), side
+
+    x, y = samples(work, count)
+    warm, _ = made((x[: 2 * work.batch], y[: 2 * work.batch]))
+    warm.fit(2, progress=False)  # kernels are compiled at their first use
+    trainer, side = made((x, y))
+    side.wait()
+    begin = time.perf_counter()
+    trainer.fit(epochs, progress=False)
+    side.wait()
+    seconds = time.perf_counter() - begin
+    told = trainer.history.features
+    return seconds, told[-1].text if told else "nothing was cached"
+
+
+def their_epochs(work: Workload, count: int, epochs: int, device: str) -> float | None:
+    """Return the seconds of PyTorch's run with all but the head frozen."""
+    side = theirs(work, "F2", device)
+    if side is None:
         return None
-    return torch if device != "cuda" or torch.cuda.is_available() else None
+    import torch
+
+    x, y = (torch.from_numpy(array).to(device) for array in samples(work, count))
+    side.run.step()
+    side.run.step()
+    side.wait()
+    begin = time.perf_counter()
+    for epoch in range(epochs):
+        order = np.random.default_rng([0, epoch]).permutation(count)
+        order = torch.from_numpy(order).to(device)
+        for at in range(0, count, work.batch):
+            chosen = order[at : at + work.batch]
+            side.run.batches = [(x[chosen], y[chosen])]
+            side.run.step()
+    side.wait()
+    return time.perf_counter() - begin
+
+
+def cache_table(
+    workloads: Sequence[Workload], device: str, count: int = SAMPLES, epochs: int = EPOCHS
+) -> list[str]:
+    """Return the lines of a Markdown table: ten epochs with the feature cache, and without."""
+    lines = [
+        "| Ten epochs, all but the head frozen | freezeviz, s | PyTorch, s | Times as fast | |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
+    for work in workloads:
+        seconds, told = our_epochs(work, count, epochs)
+        other = their_epochs(work, count, epochs, device)
+        there = ["", ""] if other is None else [f"{other:.2f}", f"{other / seconds:.1f}"]
+        lines.append(_row([work.name, f"{seconds:.2f}", *there, told], 5))
+    return lines
+
+
+def _row(cells: list[str], columns: int) -> str:
+    if len(cells) < columns:
+        cells = [*cells[:-1], *[""] * (columns - len(cells)), cells[-1]]
+    return f"| {' | '.join(cells)} |"
 
 
 def marked_tests() -> tuple[bool, str]:
@@ -237,19 +207,21 @@ def where() -> str:
         parts.append(f"PyTorch {version('torch')}")
     except PackageNotFoundError:
         parts.append("no PyTorch")
-    return f"{datetime.date.today()}, {name}; {', '.join(parts)}"
+    return f"{datetime.date.today()}, {name}; {', '.join(parts)}; float32, TF32 off on both sides"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="CuPy against PyTorch on a GPU.")
     parser.add_argument("file", nargs="?", type=Path, help="where the table goes, too")
     file = parser.parse_args().file
+    os.environ["CUPY_TF32"] = "0"  # read when CuPy is imported
     problem = backend.gpu_problem()
     if problem is not None:
         print(f"No GPU, so nothing was tested or measured: {problem}")
         return 0
     passed, last = marked_tests()
-    lines = [where(), "", f"Tests marked `gpu`: {last}", "", *table(WORKLOADS, "cuda")]
+    lines = [where(), "", f"Tests marked `gpu`: {last}", ""]
+    lines += [*steps_table(MEASURED, "cuda"), "", *cache_table(MEASURED, "cuda")]
     text = "\n".join(lines) + "\n"
     print(text)
     if file is not None:

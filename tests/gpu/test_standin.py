@@ -14,6 +14,7 @@ import pytest
 from freezeviz import backend
 from tests.standin_cupy import (
     SURFACE,
+    HazardError,
     HostTrafficError,
     host_reads,
     installed,
@@ -69,6 +70,22 @@ def test_every_method_of_cupys_takes_cupys_options(standin):
         method = getattr(ndarray, name, None)
         if method is not None and not hasattr(method, "__wrapped__"):
             assert names(text) >= set(inspect.signature(method).parameters) - {"args", "kwargs"}
+
+
+def test_streams_events_and_pinned_memory_take_cupys_options(standin):
+    cuda, cupyx = standin.cuda, sys.modules["cupyx"]
+    for kind, members in SURFACE["streams"].items():
+        ours = getattr(cuda, kind)
+        public = {name for name in vars(ours) if not name.startswith("_")}
+        assert public <= set(members) | {"run", "happen"}, kind  # those two are the stand-in's
+        for name, text in members.items():
+            if text is not None:
+                assert plain_names(getattr(ours, name)) == names(text), (kind, name)
+    assert plain_names(cupyx.empty_pinned) == names(SURFACE["pinned"]["empty_pinned"])
+
+
+def plain_names(function):
+    return set(inspect.signature(function).parameters)
 
 
 # ---------------------------------------------------------------- in CuPy's place
@@ -234,3 +251,75 @@ def test_work_on_the_device_is_not_counted(standin):
         standin.add.at(y, standin.asarray([0, 0]), 1.0)
         len(y), y.shape, y.sum(), np.where(y > 0, y, 0.0), standin.asarray(HOST)
     assert reads == []
+
+
+# ---------------------------------------------------------------- streams and pinned memory
+
+
+def pinned(values):
+    host = sys.modules["cupyx"].empty_pinned(len(values), float)
+    host[...] = values
+    return host
+
+
+def sent(cp, host, stream):
+    """Copy pinned memory to the device, on a stream that waits for the memory's former users."""
+    there = cp.empty(host.shape, host.dtype)
+    stream.wait_event(cp.cuda.get_current_stream().record())
+    there.set(host, stream=stream)
+    return there, stream.record()
+
+
+def test_a_copy_from_pinned_memory_is_made_when_somebody_waits_for_it(standin):
+    stream, host = standin.cuda.Stream(non_blocking=True), pinned([1.0, 2.0])
+    with on_device_only():
+        there, copied = sent(standin, host, stream)
+    assert not copied.done
+    assert np.isnan(there.get()).all()  # who does not wait computes with garbage
+    with on_device_only():
+        standin.cuda.get_current_stream().wait_event(copied)
+    assert copied.done
+    np.testing.assert_array_equal(there.get(), [1.0, 2.0])
+
+
+def test_pinned_memory_that_is_written_before_its_copy_is_made_spoils_it(standin):
+    stream, host = standin.cuda.Stream(non_blocking=True), pinned([1.0, 2.0])
+    there, copied = sent(standin, host, stream)
+    host[0] = 9.0
+    with host_reads() as reads:
+        copied.synchronize()
+    assert len(reads) == 1
+    np.testing.assert_array_equal(there.get(), [9.0, 2.0])
+
+
+def test_a_copy_into_memory_that_may_be_in_use_is_refused(standin):
+    stream, host = standin.cuda.Stream(non_blocking=True), pinned([1.0, 2.0])
+    early = standin.cuda.get_current_stream().record()
+    there = standin.empty(2, float)
+    stream.wait_event(early)
+    with pytest.raises(HazardError, match="handed out"):
+        there.set(host, stream=stream)
+
+
+def test_numbers_for_pinned_memory_come_when_their_event_is_waited_for(standin):
+    host, stream = pinned([7.0, 7.0]), standin.cuda.get_current_stream()
+    x = standin.asarray([1.0, 2.0])
+    with on_device_only():
+        x.get(stream=stream, out=host, blocking=False)
+        there = stream.record()
+        x += 1.0  # behind the copy
+    np.testing.assert_array_equal(host, [7.0, 7.0])
+    with pytest.raises(HostTrafficError), on_device_only():
+        there.synchronize()
+    there.synchronize()
+    np.testing.assert_array_equal(host, [1.0, 2.0])
+    np.testing.assert_array_equal(x.get(), [2.0, 3.0])
+
+
+def test_memory_that_is_not_pinned_is_copied_at_once_and_makes_the_host_wait(standin):
+    x, plain = standin.asarray([1.0, 2.0]), np.zeros(2)
+    with host_reads() as reads:
+        x.get(stream=standin.cuda.get_current_stream(), out=plain, blocking=False)
+    assert len(reads) == 1
+    with pytest.raises(HostTrafficError), on_device_only():
+        x.set(plain, stream=standin.cuda.Stream(non_blocking=True))

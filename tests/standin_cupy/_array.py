@@ -7,10 +7,12 @@ What it does is read off CuPy 14.2's sources (``_core/core.pyx``, ``_core/_kerne
 import functools
 import warnings
 import weakref
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tests.standin_cupy import _streams
 from tests.standin_cupy._reads import uploads, waits
 
 _PYTHON_SCALARS = (bool, int, float, complex)
@@ -66,13 +68,6 @@ class Device:
         return f"<CUDA Device {self.id}>"
 
 
-class Stream:
-    """The one stream there is."""
-
-    def synchronize(self) -> None:
-        waits("synchronize")
-
-
 class MemoryPointer:
     """Where an array's memory begins."""
 
@@ -94,7 +89,7 @@ def wrap(host: Any) -> Any:
     check_dtype(host.dtype)
     array = object.__new__(ndarray)
     array._host = host
-    array._root = None
+    array._root, array._born = None, _streams.tick()
     if isinstance(host.base, np.ndarray):
         root = _roots.get(id(host.base))
         array._root = wrap(host.base) if root is None else root
@@ -131,7 +126,8 @@ def silent(fn: Any) -> Any:
 class ndarray:  # noqa: N801 - CuPy's name
     """An array on a device that is not there."""
 
-    __slots__ = ("__weakref__", "_host", "_root")
+    __slots__ = ("__weakref__", "_born", "_host", "_root")
+    _born: int  # when its memory was handed out
     _host: np.ndarray
     _root: Any
     copy: Any  # the methods that `_module` adds, of CuPy's signatures
@@ -153,7 +149,7 @@ class ndarray:  # noqa: N801 - CuPy's name
         check_dtype(host.dtype)
         # What is in fresh memory must not matter.
         host.fill(np.nan if host.dtype.kind in "fc" else True if host.dtype.kind == "b" else 77)
-        self._host, self._root = host, None
+        self._host, self._root, self._born = host, None, _streams.tick()
         _roots[id(host)] = self
 
     # ------------------------------------------------------------ what it is
@@ -195,15 +191,25 @@ class ndarray:  # noqa: N801 - CuPy's name
 
     def _read(self, what: str) -> np.ndarray:
         waits(what)
+        _streams.current.run(len(_streams.current.queue))
         return self._host.copy()
 
     def get(
         self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True
     ) -> np.ndarray:
-        host = np.array(self._read("get"), order=order)  # type: ignore[call-overload]
-        if out is None:
-            return host
-        out[...] = host
+        if out is not None:
+            if out.dtype != self.dtype or out.shape != self.shape:
+                raise TypeError("out is of another dtype or shape")
+            if not (out.flags.c_contiguous and self._host.flags.c_contiguous):
+                raise RuntimeError("`out` cannot be specified when copying of non-contiguous array")
+        if out is None or blocking or not _streams.is_pinned(out):
+            host = np.array(self._read("get"), order=order)  # type: ignore[call-overload]
+            if out is None:
+                return host
+            out[...] = host
+            return out
+        # In the order of the stream, what comes later may overwrite this array.
+        (stream or _streams.current).queue.append(partial(np.copyto, out, self._host.copy()))
         return out
 
     def item(self) -> Any:
@@ -309,7 +315,14 @@ class ndarray:  # noqa: N801 - CuPy's name
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if arr.dtype != self.dtype or arr.shape != self.shape:
             raise TypeError("array of another dtype or shape")
-        self._host[...] = arr
+        if not (arr.flags.c_contiguous and self._host.flags.c_contiguous):
+            raise RuntimeError("Cannot set to non-contiguous array")
+        if stream is None or not _streams.is_pinned(arr):
+            uploads("set")
+            self._host[...] = arr
+            return
+        _streams.check_room((self if self._root is None else self._root)._born, stream)
+        stream.queue.append(partial(np.copyto, self._host, arr))
 
     # ------------------------------------------------------------ NumPy's protocols
 

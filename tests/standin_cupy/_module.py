@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import scipy.special
 
-from tests.standin_cupy import _array, _functions
-from tests.standin_cupy._array import Device, Flags, Stream, ndarray
+from tests.standin_cupy import _array, _functions, _streams
+from tests.standin_cupy._array import Device, Flags, ndarray
 
 SURFACE = json.loads(Path(__file__).with_name("surface.json").read_text())
 _OTHER_NAMES = {"fix": np.trunc, "sinc": np.sinc, "i0": np.i0}
@@ -61,12 +61,14 @@ def _build() -> dict[str, ModuleType]:
     for name in SURFACE["numpy"]:
         setattr(cupy, name, getattr(np, name))
     cupy.ndarray, cupy.ufunc = ndarray, _functions.ufunc
+    cupy.get_default_memory_pool = _NoPool
     cupy.empty = _empty
     cupy.empty_like = lambda prototype, dtype=None, **_: _empty(
         prototype.shape, dtype or prototype.dtype
     )
     modules["cupy.linalg"].matmul = _functions.matmul  # type: ignore[attr-defined]
     modules["cupyx"].scatter_add = lambda a, slices, value: a.scatter_add(slices, value)  # type: ignore[attr-defined]
+    modules["cupyx"].empty_pinned = _streams.empty_pinned  # type: ignore[attr-defined]
     for name, loops in SURFACE["special"].items():
         kernel = _functions.ufunc(name, loops, _doubled(getattr(scipy.special, name)))
         setattr(modules["cupyx.scipy.special"], name, kernel)
@@ -74,7 +76,9 @@ def _build() -> dict[str, ModuleType]:
     cuda.Device = cuda.device.Device = Device
     cuda.runtime.getDeviceCount = lambda: 1
     cuda.runtime.getDeviceProperties = lambda number: {"name": b"a stand-in"}
-    cuda.get_current_stream = lambda device_id=-1: Stream()
+    cuda.runtime.memGetInfo = lambda: (1 << 36, 1 << 37)
+    cuda.Stream, cuda.Event = _streams.Stream, _streams.Event
+    cuda.get_current_stream = _streams.get_current_stream
     _methods()
     _array.namespaces.update(cupy=cupy, special=modules["cupyx.scipy.special"])
     return modules
@@ -82,6 +86,13 @@ def _build() -> dict[str, ModuleType]:
 
 def _empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     return ndarray(shape, float if dtype is None else dtype, order=order)
+
+
+class _NoPool:
+    """A memory pool that keeps nothing."""
+
+    def free_bytes(self) -> int:
+        return 0
 
 
 def _doubled(kernel: Any) -> Any:

@@ -22,7 +22,7 @@ def host_reads() -> Iterator[list[str]]:
     try:
         yield reads
     finally:
-        _open.remove(reads)
+        _open[:] = [other for other in _open if other is not reads]  # equal ones are not the same
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from typing import Any
 SURFACE = Path(__file__).with_name("surface.json")
 # Functions that are written in C with the signature in the first line of their docstring.
 _FIRST_LINE = re.compile(r"^\S*?\w+(\(.*\))(?: -> .*)?$")
+_OF_A_STREAM = ("__init__", "record", "synchronize", "wait_event")
+_OF_AN_EVENT = ("__init__", "record", "synchronize")
 _C_TYPES = re.compile(r"\b(?:_ndarray_base|Py_ssize_t|bool|int|bint|list|tuple) (?=\w)")
 
 
@@ -36,7 +38,9 @@ def signature_text(fn: Any) -> str | None:
 
 
 def _loops(ufunc: Any) -> dict[str, Any]:
-    return {"nin": ufunc.nin, "nout": ufunc.nout, "types": " ".join(ufunc.types)}
+    # E is bfloat16, which CuPy knows only where ml_dtypes is installed.
+    types = " ".join(loop for loop in ufunc.types if "E" not in loop)
+    return {"nin": ufunc.nin, "nout": ufunc.nout, "types": types}
 
 
 def _module(module: ModuleType, names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -55,6 +59,7 @@ def read_surface() -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import cupy  # pyright: ignore[reportMissingImports]
+        import cupyx  # pyright: ignore[reportMissingImports]
         import cupyx.scipy.special  # pyright: ignore[reportMissingImports]
         import numpy as np
 
@@ -81,6 +86,17 @@ def read_surface() -> dict[str, Any]:
         "special": {
             name: _loops(getattr(cupyx.scipy.special, name)) for name in ("erf", "expit", "ndtr")
         },
+        "streams": {
+            kind.__name__: {
+                name: signature_text(getattr(kind, name)) if name in called else None
+                for name in (*called, *read)
+            }
+            for kind, called, read in (
+                (cupy.cuda.Stream, _OF_A_STREAM, ("is_non_blocking",)),
+                (cupy.cuda.Event, _OF_AN_EVENT, ("done",)),
+            )
+        },
+        "pinned": {"empty_pinned": signature_text(cupyx.empty_pinned)},
         "methods": methods,
         "members": sorted(dir(cupy.ndarray)),
         "waiting": sorted(

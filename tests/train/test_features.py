@@ -99,11 +99,12 @@ def test_frozen_layers_compute_each_sample_once():
     steps = trainer.steps(4)
     for _ in range(trainer.steps_per_epoch):
         next(steps)
-    # Once each; the first batch again, and in two halves, to look whether they may be kept.
-    assert Counting.counted == SAMPLES + 2 * BATCH
+    # Once each; the first batch again, in two halves, and in pieces of the size of the last batch,
+    # to look whether they may be kept.
+    assert Counting.counted == SAMPLES + 3 * BATCH
     for _ in steps:
         pass
-    assert Counting.counted == SAMPLES + 2 * BATCH
+    assert Counting.counted == SAMPLES + 3 * BATCH
 
 
 def test_rows_stay_for_the_next_run():
@@ -286,6 +287,19 @@ def test_rows_beyond_the_memory_given_go_into_a_file_that_goes_away():
     del cached
     gc.collect()
     assert files() == before
+
+
+def test_training_and_validation_share_the_memory_given():
+    data = images()
+    alone = trainer_of(conv_net, "layers.0", True, data=data)
+    driven(alone)
+    enough = told(alone).nbytes
+    both = trainer_of(conv_net, "layers.0", enough + 1, data=data, validation=data)
+    driven(both)
+    engine = both._loop.engine
+    kept = [cache._plan for cache in (engine.features, engine._of_validation)]
+    assert [plan.nbytes for plan in kept] == [enough, enough]
+    assert [plan.in_memory for plan in kept] == [enough, 0]
 
 
 def test_rows_that_fit_nowhere_are_not_kept(monkeypatch):
