@@ -63,7 +63,8 @@ def self_attend(
         As for `attend`.
     """
     packed = packed_projections(projections, x)
-    if packed is None:
+    # Widths that differ (somebody's own layer) cannot be attended to: `attend` says so.
+    if packed is None or len({layer.weight.shape[0] for layer in projections}) > 1:
         queries, keys, values = (layer(x) for layer in projections)
         return attend(queries, keys, values, heads, mask, dropout)
     return attend_packed(packed, heads, mask, dropout)

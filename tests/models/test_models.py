@@ -9,7 +9,7 @@ import pytest
 import freezeviz as fv
 from freezeviz import autodiff, models, nn, random
 from freezeviz.errors import DataError, ShapeError, WeightsError
-from freezeviz.models._attention import attend
+from freezeviz.models._attention import attend, self_attend
 from tests.models import _checkpoints as c
 
 kinds = pytest.mark.parametrize("kind", c.CONFIGS)
@@ -218,3 +218,10 @@ def test_configurations_are_checked(kind: str, changes: dict, message: str) -> N
 def test_a_model_takes_its_own_configuration_only() -> None:
     with pytest.raises(TypeError, match="BertModel takes a BertConfig, got GPT2Config"):
         models.BertModel(models.GPT2Config())
+
+
+def test_a_projection_of_another_width_is_an_error_and_not_split_elsewhere():
+    projections = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 10)
+    x = np.ones((2, 5, 16), np.float32)
+    with pytest.raises(ValueError, match="reshape"):
+        self_attend(projections, x, 2, None, nn.Dropout(0.0))
