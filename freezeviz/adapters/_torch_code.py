@@ -5,7 +5,7 @@ that selects exactly this, so a short form that is right by the names of this mo
 where the general one is long.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -15,7 +15,6 @@ import torch  # pyright: ignore[reportMissingImports]
 from freezeviz.adapters._torch_names import cover, expression, expressions, is_slice, quote
 from freezeviz.adapters._torch_terms import Condition, Terms
 from freezeviz.adapters._torch_tree import TorchTree
-from freezeviz.paths import is_inside
 
 __all__ = ["torch_code"]
 
@@ -24,6 +23,22 @@ MOST_LINES = 12  # above these, names in a set
 EVERY_NAME = "remove_duplicate=False"
 # PyTorch refuses a gradient for integers, such as quantised weights.
 NO_INTEGERS = "parameter.is_floating_point()"
+
+# What `_torch_hold.Held` does, and what that takes for one of its own: by the two attributes.
+HELD = """
+# Held: no dropout, and statistics stand still, though model.train() is called.
+class Held:  # a class: a model with a lambda in it cannot be pickled
+    def __init__(self, module):
+        self.module, self.mode = module, getattr(module.train, "mode", module.training)
+        module.train, module.training = self, False
+
+    def __call__(self, mode=True):  # in the place of module.train
+        type(self.module).train(self.module, mode)
+        self.module.training, self.mode = False, mode
+        return self.module
+
+
+""".splitlines()
 
 
 def torch_code(tree: TorchTree, policy: Any) -> str:
@@ -179,34 +194,47 @@ class _Writer:
         """Yield what holds the modules that are held in the end."""
         if not self._held:
             return
-        whole: dict[str, bool] = {place.path: True for place in self.tree.places}
-        for place in reversed(self.tree.places):
-            whole[place.path] = whole[place.path] and place.path in self._held
-            if place.path and not whole[place.path]:
-                whole[place.parent] = False
-        tops = [
-            place.path
-            for place in self.tree.places
-            if whole[place.path] and not (place.path and whole[place.parent])
-        ]
-        # A shared module is asked by its other names, too, maybe from outside.
-        tops += [
-            place.path
-            for place in self.tree.places
-            if whole[place.path] and place.path not in tops
-            if any(not any(is_inside(name, top) for top in tops) for name in place.aliases)
-        ]
-        alone = [
-            place.path
-            for place in self.tree.places
-            if place.path in self._held and not whole[place.path] and _asks_mode(type(place.module))
-        ]
-        yield ""
-        yield "# Held: no dropout, and statistics stand still."
-        if alone:
-            yield from _hold_alone([expression(self.model, path) for path in alone])
-        if tops:
-            yield from _hold_whole(expressions(self.model, tops))
+        held = {id(place.module) for place in self.tree.places if place.path in self._held}
+        whole: list[str] = []  # all in them are held
+        with_parts: list[str] = []  # and there is something in them
+        around: list[str] = []  # something in them is not held
+        covered: set[int] = set()
+        for place in self.tree.places:
+            if id(place.module) not in held or id(place.module) in covered:
+                continue
+            inside = _inside(place.module, held)
+            if inside is not None:
+                covered |= inside
+                whole.append(place.path)
+                with_parts += [place.path] if len(inside) > 1 else []
+            elif _asks_mode(type(place.module)):
+                around.append(place.path)
+        if not whole and not around:
+            return
+        if len(with_parts) < SHORT:  # else one loop does for all
+            around += (path for path in whole if path not in with_parts)
+            whole = with_parts
+        yield from HELD
+        yield from _hold_each(expressions(self.model, around))
+        yield from _hold_wholes(expressions(self.model, whole))
+
+
+def _inside(module: Any, held: Collection[int]) -> set[int] | None:
+    """Return the ids of a module and of all in it; None if one of them is not held.
+
+    Not recursive, as models may be deeper than the stack.
+    """
+    found: set[int] = set()
+    todo = [module]
+    while todo:
+        here = todo.pop()
+        if id(here) in found:
+            continue
+        if id(here) not in held:
+            return None
+        found.add(id(here))
+        todo += [child for _, child in here._modules.items() if child is not None]
+    return found
 
 
 def _asks_mode(kind: type) -> bool:
@@ -226,30 +254,27 @@ def _asks_mode(kind: type) -> bool:
     return False
 
 
-def _hold_whole(places: list[str]) -> Iterator[str]:
-    why = "# else model.train() would undo it"
+def _hold_each(places: list[str]) -> Iterator[str]:
     slices = [place for place in places if is_slice(place)]
-    if len(places) == 1 and not slices:
-        yield f"{places[0]}.eval()"
-        yield f"{places[0]}.train = lambda mode=True: {places[0]}  {why}"
+    if not slices and len(places) <= SHORT:
+        yield from (f"Held({place})" for place in places)
         return
     if len(places) == 1:
-        yield f"for part in {places[0]}:"
+        yield f"for module in {places[0]}:"
     else:
-        yield "for part in ("
+        yield "for module in ("
         yield from (f"    {'*' if place in slices else ''}{place}," for place in places)
         yield "):"
-    yield "    part.eval()"
-    yield f"    part.train = lambda mode=True, part=part: part  {why}"
+    yield "    Held(module)"
 
 
-def _hold_alone(places: list[str]) -> Iterator[str]:
-    yield "def hold(module):  # a module around parts that are not held"
-    yield "    def train(mode=True):"
-    yield "        type(module).train(module, mode)"
-    yield "        module.training = False"
-    yield "        return module"
-    yield ""
-    yield "    module.train, module.training = train, False"
-    yield ""
-    yield from (f"hold({place})" for place in places)
+def _hold_wholes(places: list[str]) -> Iterator[str]:
+    if len(places) == 1:
+        yield f"for module in {places[0]}.modules():"
+        yield "    Held(module)"
+    elif places:
+        yield "for part in ("
+        yield from (f"    {place}," for place in places)
+        yield "):"
+        yield "    for module in part.modules():"
+        yield "        Held(module)"

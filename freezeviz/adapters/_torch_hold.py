@@ -35,10 +35,17 @@ class Held:
         return self.module
 
 
-def held(module: Any) -> Held | None:
-    """Return what holds a module; None if it is not held."""
+def held(module: Any) -> Any:
+    """Return what holds a module, with the `mode` it would have; None if it is not held.
+
+    That is a `Held`, or one of the class in exported code (`_torch_code`), which freezes and holds
+    a model without us: who runs it and opens the model here can let go of what it holds.
+    """
     found = vars(module).get("train")
-    return found if isinstance(found, Held) else None
+    if found is None or isinstance(found, Held):
+        return found
+    of = getattr(found, "module", None)
+    return found if of is module and isinstance(getattr(found, "mode", None), bool) else None
 
 
 def hold(module: Any) -> None:
@@ -53,8 +60,9 @@ def release(module: Any) -> None:
     holding = held(module)
     if holding is not None:
         del module.train
-        if holding.before is not None:
-            module.train = holding.before
+        before = getattr(holding, "before", None)
+        if before is not None:
+            module.train = before
         module.training = holding.mode
 
 

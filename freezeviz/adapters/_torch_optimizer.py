@@ -30,10 +30,11 @@ def _line(tree: TorchTree, paths: tuple[str, ...]) -> str:
     modules = {place.path for place in tree.places}
     parts = cover(tree, paths)
     if len(parts) > MOST_NAMED:
-        # Not by name: the ones that require a gradient and are nowhere yet.
+        # Not by name: the ones that require a gradient and are nowhere yet. One expression, as it
+        # is shown in one line; `known` is made once.
         return (
-            'known = {id(p) for group in optimizer.param_groups for p in group["params"]}\n'
-            'optimizer.add_param_group({"params": [p for p in model.parameters() '
+            'optimizer.add_param_group({"params": [p for known in [{id(p) for group in '
+            'optimizer.param_groups for p in group["params"]}] for p in model.parameters() '
             "if p.requires_grad and id(p) not in known]})"
         )
     terms = [

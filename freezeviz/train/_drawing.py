@@ -153,7 +153,10 @@ def _draw_metric(
     accuracy = name == "accuracy"
     chosen = name == "loss" and _spread_too_wide(known) if log is None else log
     if chosen and not accuracy and _has_positive(known, val):
+        from freezeviz.train._drawing_log import number_log
+
         use_log(axes)
+        number_log(axes)
         name = f"{name} (log)"
     axes.set_ylabel(_shortened(name), parse_math=False)
     if accuracy:

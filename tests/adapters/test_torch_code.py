@@ -1,7 +1,11 @@
 """A policy as plain PyTorch: short, and right on a fresh model."""
 
 import copy
+import io
+import pickle
 import random
+import sys
+import types
 
 import pytest
 import torch
@@ -137,15 +141,187 @@ def test_the_shortest_words(steps, lines):
     assert code(Net(), *steps).splitlines() == lines
 
 
-def test_a_hold_is_eval_that_train_does_not_undo():
-    text = code(Net(), ("freeze", "asks", True))
-    assert text == (
-        "model.asks.requires_grad_(False)\n"
-        "\n"
-        "# Held: no dropout, and statistics stand still.\n"
-        "model.asks.eval()\n"
-        "model.asks.train = lambda mode=True: model.asks  # else model.train() would undo it\n"
+HELD = """\
+# Held: no dropout, and statistics stand still, though model.train() is called.
+class Held:  # a class: a model with a lambda in it cannot be pickled
+    def __init__(self, module):
+        self.module, self.mode = module, getattr(module.train, "mode", module.training)
+        module.train, module.training = self, False
+
+    def __call__(self, mode=True):  # in the place of module.train
+        type(self.module).train(self.module, mode)
+        self.module.training, self.mode = False, mode
+        return self.module
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [
+        ("asks", ["for module in model.asks.modules():", "    Held(module)"]),
+        ("head", ["Held(model.embed)", "Held(model.head)"]),  # one weight is all that embed has
+        ("stem.1", ["Held(model.stem[1])"]),
+        ("stem.[0-1]", ["for module in model.stem[:2]:", "    Held(module)"]),
+        (
+            "head.bias | stem.[1-3] | blocks.[0-1].norm",
+            [
+                "for module in (",
+                "    model.blocks[0].norm,",
+                "    model.blocks[1].norm,",
+                "    model.stem[1],",
+                "    model.stem[3],",
+                "):",
+                "    Held(module)",
+            ],
+        ),
+        (
+            "asks | blocks.1.norm",
+            [
+                "Held(model.blocks[1].norm)",
+                "for module in model.asks.modules():",
+                "    Held(module)",
+            ],
+        ),
+        (
+            "asks | blocks.[1-3] | head",
+            [
+                "for part in (",
+                "    model.embed,",
+                "    model.blocks[1:4],",
+                "    model.asks,",
+                "    model.head,",
+                "):",
+                "    for module in part.modules():",
+                "        Held(module)",
+            ],
+        ),
+    ],
+)
+def test_a_hold_is_an_eval_that_train_does_not_undo(what, lines):
+    text = code(Net(), ("freeze", what, True))
+    assert HELD + "\n".join(lines) + "\n" == text[text.index(HELD) :]
+
+
+def test_of_modules_around_what_is_not_held_those_that_ask_for_the_mode_are_held():
+    text = code(Net(), ("freeze", "asks", True), ("unfreeze", "asks.other"))
+    assert text.endswith("\n\nHeld(model.asks)\nHeld(model.asks.inner)\n")
+
+
+def test_what_a_held_part_shares_with_another_is_held_by_the_one_rule():
+    def build():
+        model = nn.Module()
+        model.a = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 2))
+        model.b = nn.Sequential(nn.Linear(2, 2), model.a, nn.Linear(2, 2))
+        model.a.register_parameter("own", nn.Parameter(torch.ones(1)))
+        return model
+
+    for steps in ([("freeze", "b.0 | b.2", True)], [("freeze", "b", True)]):
+        wanted, fresh = build(), build()
+        policy = Policy(PolicyStep(*step) for step in steps)
+        policy.apply(wanted)
+        exec(adapt(fresh).code(policy), {"model": fresh})
+        for model in (wanted, fresh):
+            model.eval()
+            model.train()
+        assert [m.training for m in fresh.modules()] == [m.training for m in wanted.modules()]
+
+
+# ---- what is held by exported code --------------------------------------------------------------
+
+
+def build_with_parts():
+    return nn.Sequential(
+        nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5)), nn.Linear(2, 2)
     )
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Run code as a module of the user's, in which pickle finds classes."""
+    module = types.ModuleType("users_script")
+    monkeypatch.setitem(sys.modules, "users_script", module)
+
+    def run(text, model):
+        vars(module)["model"] = model
+        exec(text, vars(module))
+        return model
+
+    return run
+
+
+def modes(model):
+    return [module.training for module in model.modules()]
+
+
+def test_a_model_held_by_code_is_copied_pickled_and_saved(script):
+    text = code(build_with_parts(), ("freeze", "0", True))
+    model = script(text, build_with_parts())
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    for other in (
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        torch.load(file, weights_only=False),
+    ):
+        other.train()
+        assert modes(other) == [True, False, False, False, False, True]
+        fv.unfreeze(other, "")
+        assert all(modes(other))
+        assert modes(model) == [True, False, False, False, False, True]
+
+
+def test_the_explorer_shows_and_lets_go_of_what_code_holds(script):
+    text = code(build_with_parts(), ("freeze", "0", True))
+    model = script(text, build_with_parts())
+    controller = fv.explore(model).controller
+    assert adapt(model).held() == {"0", "0.0", "0.1", "0.2"}
+    assert [row.path for row in controller.rows() if row.held and row.kind != "parameter"] == [
+        "0",
+        "0.0",
+        "0.1",
+        "0.2",
+    ]
+    assert controller.code() == text
+    controller.unfreeze("0")
+    assert all(modes(model))
+    model.eval()
+    assert not any(modes(model))
+    assert "train" not in vars(model[0])
+    controller.undo()
+    assert adapt(model).held() == {"0", "0.0", "0.1", "0.2"}
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_what_code_holds_comes_back_in_the_mode_it_would_have_had(script, mode):
+    text = code(build_with_parts(), ("freeze", "", True))
+    model = script(text, build_with_parts().train(mode))  # from_pretrained gives one in eval mode
+    assert not any(modes(model))
+    assert adapt(model).training() is mode
+    script(text, model)  # a cell that is run again
+    fv.unfreeze(model, "1")
+    assert modes(model) == [False] * 5 + [mode]
+    assert model.train(not mode) is model
+    fv.unfreeze(model, "")
+    assert modes(model) == [not mode] * 6
+
+
+def test_code_that_runs_on_what_the_explorer_holds_keeps_the_mode(script):
+    model = build_with_parts()
+    fv.freeze(model, "0", hold=True)
+    script(code(model, ("freeze", "0", True)), model)
+    fv.unfreeze(model, "0")
+    assert all(modes(model))
+
+
+def test_a_stand_in_of_somebody_elses_is_no_hold():
+    model = build_with_parts()
+    model[0].train = types.SimpleNamespace(module=model, mode=True)
+    assert adapt(model).held() == frozenset()
+    fv.unfreeze(model, "0")
+    assert "train" in vars(model[0])
 
 
 def test_what_a_later_step_sets_anyhow_is_not_written_down():
@@ -157,7 +333,7 @@ def test_what_a_later_step_sets_anyhow_is_not_written_down():
     ]
     text = code(Net(), ("freeze", "asks", True), ("freeze", ""))
     assert text.splitlines()[:2] == ["model.requires_grad_(False)", ""]
-    assert "model.asks.eval()" in text
+    assert "model.asks.modules()" in text
 
 
 @pytest.mark.parametrize(
@@ -289,6 +465,9 @@ def test_a_fresh_model_gets_the_same_state(seed):
         # A container's own mode matters to nobody, unless its code asks.
         if not list(one.children()) or isinstance(one, Asks):
             assert one.training == other.training, (name, text, held)
+    assert adapt(fresh).held() <= held, text
+    fv.unfreeze(fresh, "")
+    assert all(modes(fresh)), text
 
 
 def test_the_explorers_code_brings_a_fresh_model_to_the_same_state():

@@ -1,10 +1,11 @@
 """Plots from code: metrics, axes, smoothing, costs and gradients; and what they are made of."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import freezeviz as fv
@@ -132,6 +133,53 @@ def test_log_can_be_asked_for_and_leaves_accuracy_alone():
     assert [axes.get_yscale() for axes in history.plot(log=False).axes] == ["linear", "linear"]
     nothing_positive = history_of(3, metrics={"m": lambda i: -1.0}).plot("m", log=True)
     assert drawn(nothing_positive).axes[0].get_yscale() == "linear"
+
+
+def from_to(high, low, n=50):
+    history = History(PATHS)
+    for i, loss in enumerate(np.geomspace(high, low, n)):
+        history.add(StepDone(i + 1, 0, 0.0, float(loss), None))
+    return history
+
+
+def numbers_on(axes):
+    low, high = axes.get_ylim()
+    labels = zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+    return [label.get_text() for value, label in labels if low <= value <= high]
+
+
+@pytest.mark.parametrize("size", [(8, 4.5), (6, 3)])
+@pytest.mark.parametrize(
+    ("high", "low", "numbers"),
+    [
+        (3.7, 1.2, ["1.5", "2", "2.5", "3", "3.5"]),
+        (9.0, 1.3, ["2", "5"]),
+        (3.0, 0.3, ["0.5", "1", "2"]),
+        (3e-7, 1e-7, ["1e-07", "2e-07"]),
+        (4.0, 0.02, ["0.1", "1"]),
+        (9.0, 1e-3, ["0.001", "0.01", "0.1", "1", "10"]),
+    ],
+)
+def test_a_logarithmic_axis_has_numbers_within_a_decade_too(high, low, numbers, size):
+    width, height = size
+    figure = drawn(from_to(high, low).plot(log=True, width=width, height=height))
+    assert numbers_on(figure.axes[0]) == numbers
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1.0, 1e4), st.floats(1.2, 6))
+@settings(max_examples=30, deadline=None)
+def test_numbers_on_a_logarithmic_axis_do_not_touch(low, ratio, height):
+    figure = drawn(from_to(low * ratio, low, 5).plot(log=True, width=5, height=height))
+    axes = figure.axes[0]
+    shown = [label for label in axes.get_yticklabels() if label.get_text() in numbers_on(axes)]
+    boxes = sorted((box.y0, box.y1) for box in (label.get_window_extent() for label in shown))
+    assert boxes
+    assert all(lower[1] < upper[0] + 1 for lower, upper in pairwise(boxes))
+
+
+def test_a_flat_loss_on_a_logarithmic_axis_has_numbers_that_fit():
+    figure = drawn(from_to(0.69315, 0.69314).plot(log=True))
+    assert numbers_on(figure.axes[0]) == ["0.5", "1"]
 
 
 # ---- axes ---------------------------------------------------------------------------------------
