@@ -10,8 +10,8 @@ import freezeviz as fv
 from freezeviz.autodiff import _choice, _sets
 
 SETS = ["numpy", "numba"]
-# Below these sizes compiled kernels leave a call to NumPy's, or to one thread.
-_LIMITS = ("SMALL", "ELEMENTS", "ALONE")
+# Below these sizes compiled kernels leave a call to NumPy's, which are quicker there.
+_LIMITS = ("SMALL", "ELEMENTS")
 
 
 @contextmanager

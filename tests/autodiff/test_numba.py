@@ -46,23 +46,21 @@ def numba(monkeypatch: pytest.MonkeyPatch) -> Any:
     return _numba
 
 
-@pytest.fixture(params=[0, 1, 2, 3])
+@pytest.fixture(params=[1, 2, 3])
 def eager(request: pytest.FixtureRequest, numba: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Compiled kernels that take calls of any size, with some number of threads; 0: without."""
+    """Compiled kernels that take calls of any size, with some number of threads."""
     from freezeviz.autodiff._numba import _attention, _conv, _launch, _linear, _norm, _projections
 
     for module in (_attention, _conv, _linear, _projections):
         monkeypatch.setattr(module, "SMALL", 0)
     monkeypatch.setattr(_norm, "ELEMENTS", 0)
-    monkeypatch.setattr(_linear, "ALONE", 0 if request.param else 1 << 62)
     for module in (_attention, _linear, _norm):
         monkeypatch.setattr(module, "NARROW", 0)
-    threads = max(1, request.param)
-    monkeypatch.setattr(_launch, "threads", lambda: threads)
-    monkeypatch.setattr(_launch, "most_threads", lambda: threads)
+    monkeypatch.setattr(_launch, "threads", lambda: request.param)
+    monkeypatch.setattr(_launch, "most_threads", lambda: request.param)
     for module in (_attention, _conv):
-        monkeypatch.setattr(module, "most_threads", lambda: threads)
-    return threads
+        monkeypatch.setattr(module, "most_threads", lambda: request.param)
+    return request.param
 
 
 def _kernels(name: str) -> _sets.Kernels:

@@ -24,8 +24,6 @@ from freezeviz.autodiff._sets import Kernels
 f4 = nb.float32
 NONE, _RELU, _GELU, _TANH = range(4)
 _ACTIVATIONS = {None: NONE, "relu": _RELU, "gelu": _GELU, "tanh": _TANH}
-# Multiply-adds up to which one thread is as quick: others have to be woken, and waited for.
-ALONE = 1 << 21
 # Rows that are summed in a row before the sum is added to the total, so that float32 lasts.
 _BLOCK = 128
 
@@ -73,49 +71,37 @@ def _activate(y, slope, bias, biased, activation, keep, r0, r1, c0, c1):
                     yi[j] = z * (f4(0.5) * (f4(1.0) + _math.erf(z * f4(0.70710678))))
 
 
-@nb.njit(fastmath=FAST)
-def _forward_part(address, x, weight, bias, biased, y, slope, activation, keep, threads, t):
-    """Compute the t-th part of a layer's value: rows or columns, whichever there are more of."""
+@kernel(POINTER, read(2), read(2), read(1), FLAG, write(2), write(2), INT, FLAG, INT, parallel=True)
+def _linear(address, x, weight, bias, biased, y, slope, activation, keep, threads):
     m, k = x.shape
     n = weight.shape[0]
-    if n > m and n >= 32 * threads:
-        r0, r1 = 0, m
-        c0, c1 = _part(n, threads, t)
-    else:
-        r0, r1 = _rows(m, threads, t)
-        c0, c1 = 0, n
-    if r1 > r0 and c1 > c0:
-        gemm(
-            address,
-            r1 - r0,
-            c1 - c0,
-            k,
-            x.ctypes.data + r0 * k * 4,
-            k,
-            False,
-            weight.ctypes.data + c0 * k * 4,
-            k,
-            True,
-            0.0,
-            y.ctypes.data + (r0 * n + c0) * 4,
-            n,
-        )
-        if biased or activation != NONE:
-            _activate(y, slope, bias, biased, activation, keep, r0, r1, c0, c1)
-
-
-_FORWARD = (POINTER, read(2), read(2), read(1), FLAG, write(2), write(2), INT, FLAG, INT)
-
-
-@kernel(*_FORWARD, parallel=True)
-def _linear(address, x, weight, bias, biased, y, slope, activation, keep, threads):
+    # Each thread packs all of the operand that is not split: the smaller one is to be that.
+    wide = n > m and n >= 32 * threads
     for t in nb.prange(threads):
-        _forward_part(address, x, weight, bias, biased, y, slope, activation, keep, threads, t)
-
-
-@kernel(*_FORWARD)
-def _linear_alone(address, x, weight, bias, biased, y, slope, activation, keep, threads):
-    _forward_part(address, x, weight, bias, biased, y, slope, activation, keep, 1, 0)
+        if wide:
+            r0, r1 = 0, m
+            c0, c1 = _part(n, threads, t)
+        else:
+            r0, r1 = _rows(m, threads, t)
+            c0, c1 = 0, n
+        if r1 > r0 and c1 > c0:
+            gemm(
+                address,
+                r1 - r0,
+                c1 - c0,
+                k,
+                x.ctypes.data + r0 * k * 4,
+                k,
+                False,
+                weight.ctypes.data + c0 * k * 4,
+                k,
+                True,
+                0.0,
+                y.ctypes.data + (r0 * n + c0) * 4,
+                n,
+            )
+            if biased or activation != NONE:
+                _activate(y, slope, bias, biased, activation, keep, r0, r1, c0, c1)
 
 
 @nb.njit(fastmath=FAST)
@@ -153,92 +139,74 @@ def _slope_rows(g, kept, dz, activation, r0, r1):
                 di[j] = gi[j] * ki[j]
 
 
-@nb.njit(fastmath=FAST)
-def _backward_part(address, source, weight, x, dx, dw, db, to_x, to_w, to_b, threads, t):
-    """Compute the t-th part of the cotangents; `source` is that of the product with the bias."""
-    m, n = source.shape
-    if to_x:
-        k = weight.shape[1]
-        if k > m and k >= 32 * threads:
-            r0, r1 = 0, m
-            c0, c1 = _part(k, threads, t)
-        else:
-            r0, r1 = _rows(m, threads, t)
-            c0, c1 = 0, k
-        gemm(
-            address,
-            r1 - r0,
-            c1 - c0,
-            n,
-            source.ctypes.data + r0 * n * 4,
-            n,
-            False,
-            weight.ctypes.data + c0 * 4,
-            k,
-            False,
-            0.0,
-            dx.ctypes.data + (r0 * k + c0) * 4,
-            k,
-        )
-    if to_w:
-        k = x.shape[1]
-        if k >= n and k >= 32 * threads:
-            r0, r1 = 0, n
-            c0, c1 = _part(k, threads, t)
-        else:
-            r0, r1 = _part(n, threads, t)
-            c0, c1 = 0, k
-        gemm(
-            address,
-            r1 - r0,
-            c1 - c0,
-            m,
-            source.ctypes.data + r0 * 4,
-            n,
-            True,
-            x.ctypes.data + c0 * 4,
-            k,
-            False,
-            0.0,
-            dw.ctypes.data + (r0 * k + c0) * 4,
-            k,
-        )
-    if to_b:
-        c0, c1 = _part(n, threads, t)
-        if c1 > c0:
-            _column_sums(source, db, c0, c1)
-
-
-_BACKWARD = (
+@kernel(
     *(POINTER, read(2), read(2), write(2), INT, read(2), read(2), write(2), write(2), write(1)),
     *(FLAG, FLAG, FLAG, INT),
+    parallel=True,
 )
-
-
-@kernel(*_BACKWARD, parallel=True)
 def _linear_back(
     address, g, kept, dz, activation, weight, x, dx, dw, db, to_x, to_w, to_b, threads
 ):
+    m, n = g.shape
     if activation != NONE:
         for t in nb.prange(threads):
-            r0, r1 = _rows(g.shape[0], threads, t)
+            r0, r1 = _rows(m, threads, t)
             _slope_rows(g, kept, dz, activation, r0, r1)
-        for t in nb.prange(threads):
-            _backward_part(address, dz, weight, x, dx, dw, db, to_x, to_w, to_b, threads, t)
-    else:
-        for t in nb.prange(threads):
-            _backward_part(address, g, weight, x, dx, dw, db, to_x, to_w, to_b, threads, t)
-
-
-@kernel(*_BACKWARD)
-def _linear_back_alone(
-    address, g, kept, dz, activation, weight, x, dx, dw, db, to_x, to_w, to_b, threads
-):
-    if activation != NONE:
-        _slope_rows(g, kept, dz, activation, 0, g.shape[0])
-        _backward_part(address, dz, weight, x, dx, dw, db, to_x, to_w, to_b, 1, 0)
-    else:
-        _backward_part(address, g, weight, x, dx, dw, db, to_x, to_w, to_b, 1, 0)
+    source = g.ctypes.data if activation == NONE else dz.ctypes.data
+    for t in nb.prange(threads):
+        if to_x:
+            k = weight.shape[1]
+            if k > m and k >= 32 * threads:
+                r0, r1 = 0, m
+                c0, c1 = _part(k, threads, t)
+            else:
+                r0, r1 = _rows(m, threads, t)
+                c0, c1 = 0, k
+            gemm(
+                address,
+                r1 - r0,
+                c1 - c0,
+                n,
+                source + r0 * n * 4,
+                n,
+                False,
+                weight.ctypes.data + c0 * 4,
+                k,
+                False,
+                0.0,
+                dx.ctypes.data + (r0 * k + c0) * 4,
+                k,
+            )
+        if to_w:
+            k = x.shape[1]
+            if k >= n and k >= 32 * threads:
+                r0, r1 = 0, n
+                c0, c1 = _part(k, threads, t)
+            else:
+                r0, r1 = _part(n, threads, t)
+                c0, c1 = 0, k
+            gemm(
+                address,
+                r1 - r0,
+                c1 - c0,
+                m,
+                source + r0 * 4,
+                n,
+                True,
+                x.ctypes.data + c0 * 4,
+                k,
+                False,
+                0.0,
+                dw.ctypes.data + (r0 * k + c0) * 4,
+                k,
+            )
+        if to_b:
+            c0, c1 = _part(n, threads, t)
+            if c1 > c0:
+                if activation == NONE:
+                    _column_sums(g, db, c0, c1)
+                else:
+                    _column_sums(dz, db, c0, c1)
 
 
 def product(
@@ -252,8 +220,7 @@ def product(
     slope = _pool.empty((m, n), np.float32) if keep else MATRIX
     biased = bias is not None
     vector = bias if biased else VECTOR
-    run = _linear if m * k * n > ALONE else _linear_alone
-    launch(run, SGEMM, rows, weight, vector, biased, y, slope, activation, keep)
+    launch(_linear, SGEMM, rows, weight, vector, biased, y, slope, activation, keep)
     return y, slope
 
 
@@ -291,7 +258,7 @@ def pulled(
     if needs[2]:
         db = np.empty(n, np.float32)
     launch(
-        _linear_back if m * k * n > ALONE else _linear_back_alone,
+        _linear_back,
         SGEMM,
         g,
         MATRIX if kept is None else kept,
