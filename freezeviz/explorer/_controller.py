@@ -9,21 +9,19 @@ import numpy as np
 from freezeviz.adapters import ModelAdapter
 from freezeviz.errors import FreezevizWarning, LockedError, SelectorError
 from freezeviz.explorer import _presets as presets
-from freezeviz.explorer._controller_view import ControllerView
+from freezeviz.explorer._controller_hand import ControllerHand
 from freezeviz.explorer._dispatcher import Action
-from freezeviz.explorer._locks import left_words
+from freezeviz.explorer._locks import left_words, locked_words, unheld_words
 from freezeviz.explorer._notices import Change
 from freezeviz.explorer._orders import Move, Order
+from freezeviz.explorer._spared import Part, not_holding
 from freezeviz.explorer._tree_state import TreeModel
 from freezeviz.paths import is_glob
 from freezeviz.train import Run
 from freezeviz.train._commands import describe
 
-# Of an order: freeze (None: toggle), which parameters, hold.
-Part = tuple[bool | None, np.ndarray, bool]
 
-
-class Controller(ControllerView):
+class Controller(ControllerHand):
     """The tree of a model, and what can be done with it. Usable from any thread.
 
     With a run, commands go through it: while it is under way they take effect between two steps,
@@ -57,11 +55,14 @@ class Controller(ControllerView):
 
     def __init__(self, adapter: ModelAdapter, run: Run | None = None) -> None:
         super().__init__(adapter)
+        self._dispatcher.look_for_run()
         if run is not None:
             self.attach(run)
 
     def attach(self, run: Run) -> None:
         """Let commands go through a run from now on, and show what happens in it.
+
+        A run of this model that is under way is found without it.
 
         Raises
         ------
@@ -70,27 +71,18 @@ class Controller(ControllerView):
         """
         self._dispatcher.attach(run)
 
-    # ---- selected and locked -------------------------------------------------------------------
+    def follow(self, run: Run) -> None:
+        """Show what happens in a run; commands go through it unless another is under way."""
+        self._dispatcher.follow(run)
 
-    def select_rows(self, paths: Iterable[str]) -> None:
-        """Select these rows and no others.
-
-        Raises
-        ------
-        SelectorError
-            If the model has no such path; the selection stays as it was then.
-        """
-        rows = self._rows(paths)
-        selected = tuple(self.structure.paths[row] for row in rows)
-        if selected != self._selected:
-            self._selected = selected
-            self._notices.tell(Change("selection", selected))
+    # ---- locked --------------------------------------------------------------------------------
 
     def lock(self, path: str) -> None:
         """Let no command of this controller change a node, or what is below it.
 
         Commands on more than this node change the rest. What code does to the model or asks of the
-        run is not kept from happening.
+        run is not kept from happening. A layer without parameters is held and let go with those
+        around it: locked, it is left out when they are held, but not when they are let go.
 
         Raises
         ------
@@ -279,7 +271,8 @@ class Controller(ControllerView):
         wanted = presets.wanted(name, model, now.frozen, row, order)
         label = presets.LABELS[name].partition(":")[0]
         if row is not None and name in presets.NEED_PLACE:
-            label = label.replace("here", model.structure.paths[row])
+            here = model.structure.paths[row]
+            label = label.replace("here", here) if row else "freeze everything"
         label = label[:1].lower() + label[1:]
         # What is so already needs no order, but for what is on its way to be changed.
         all_of_it = hold or bool(self._dispatcher.pending_rows())
@@ -345,24 +338,28 @@ class Controller(ControllerView):
             For all parts together; by default the words of the only one.
         """
         locked = self._locks.mask(model)
-        frozen = self._tree.look()[1].frozen
-        left = np.zeros(len(frozen), bool)
+        state = self._tree.look()[1]
+        left = np.zeros(len(locked), bool)
         for to, mask, hold in parts:
-            left |= mask & locked & (True if to is None or hold else frozen != to)
+            left |= mask & locked & (True if to is None or hold else state.frozen != to)
         spared = self._locks.concerned(model, left) if left.any() else []
+        parts = [(to, mask & ~locked, hold) for to, mask, hold in parts]
+        without = not_holding(self._locks.layers(model), model, state, parts)
+        parts = without.parts
+        spared += self._locks.above(model, without.unheld)
         note = left_words(spared)
+        if len(parts) > 1 and not label:
+            verb = "unfreeze" if parts[0][0] is False else "freeze"
+            label = f"{verb} {words}"
         orders: list[Order] = []
         for to, mask, hold in parts:
-            mask = mask & ~locked
             if mask.any():
                 what = (words or self._tree.words(model, mask)) + note
                 orders.append(Order(to, model.index.names(mask), hold, what))
         if orders:
             self._dispatcher.give(Action(tuple(orders), rows, label and label + note))
         if spared:
-            named = ", ".join(repr(path or "the model") for path in spared[:3])
-            more = f" and {len(spared) - 3} more" if len(spared) > 3 else ""
-            self._warn(f"{named}{more}: locked, and left as it was")
+            self._warn(locked_words(spared) + unheld_words(without.beside))
 
     def _warn(self, message: str) -> None:
         warnings.warn(message, FreezevizWarning, stacklevel=4)

@@ -17,7 +17,7 @@ from freezeviz.explorer._rows import Row
 from freezeviz.explorer._structure import Structure
 from freezeviz.explorer._tree_state import TreeState
 from freezeviz.freezing import Policy
-from freezeviz.train import Run
+from freezeviz.train import OwnRun, Run
 
 
 class ControllerView:
@@ -31,7 +31,13 @@ class ControllerView:
         self._notices = Notices()
         self._locks = Locks()
         self._selected: tuple[str, ...] = ()
+        self._sought = ""  # what was searched for last
+        self._collapsed: frozenset[str] = frozenset()
         self._dispatcher = Dispatcher(adapter, self._tree, self._notices, self._locks)
+        # Of the model, and kept as long as it is, whichever explorer they came from.
+        self.own_run: OwnRun | None = None
+        self.optimizer: Any = None
+        self.end_watch: Callable[[], object] = lambda: None
 
     @property
     def run(self) -> Run | None:
@@ -74,6 +80,7 @@ class ControllerView:
     def search(self, text: str) -> list[str]:
         """Paths of the rows with `text`, whatever the case, in a path or the type."""
         model = self._tree.model
+        self._sought = text
         return [model.structure.paths[row] for row in model.finder.search(text)]
 
     def filter(
@@ -89,7 +96,8 @@ class ControllerView:
         Parameters
         ----------
         state : str or collection of str
-            One or more of ``trainable``, ``frozen``, ``mixed``, ``none``, ``held``, ``locked``.
+            One or more of ``trainable``, ``frozen``, ``mixed``, ``none``, ``held``, ``locked``,
+            ``pending``.
         kind : str or collection of str
             Types of modules, ``"parameter"`` for parameters.
         statistics : bool
@@ -107,9 +115,12 @@ class ControllerView:
         >>> fv.explore(model).controller.filter(kind="Linear", state=["trainable", "mixed"])
         ['layers.0', 'layers.1', 'head']
         """
-        model, now = self._tree.look()
+        with self._lock:
+            model, now = self._tree.look()
+            on_its_way = self._dispatcher.pending_rows()
         s = model.structure
-        frozen, held, locked = (np.zeros(len(s), bool) for _ in range(3))
+        frozen, held, locked, pending = (np.zeros(len(s), bool) for _ in range(4))
+        pending[on_its_way] = True
         frozen[model.parameter_rows] = now.frozen
         held[model.layer_rows] = now.held
         for path in self._locks.paths(model):
@@ -117,7 +128,7 @@ class ControllerView:
             locked[row : s.end[row]] = True
         rows = model.finder.filter(
             s.states(frozen),
-            {"held": held, "locked": locked},
+            {"held": held, "pending": pending, "locked": locked},
             state=state,
             kind=kind,
             statistics=statistics,
@@ -153,6 +164,7 @@ class ControllerView:
         >>> fv.explore(model).controller.preview("**.bias - ").error is None
         False
         """
+        self._look_first()
         model, now = self._tree.look()
         return preview(model, now, self._locks.mask(model), what, action)
 
@@ -230,12 +242,18 @@ class ControllerView:
         return tuple(sorted((p for p in self._selected if p in index), key=index.__getitem__))
 
     @property
+    def collapsed(self) -> frozenset[str]:
+        """Paths of the rows below which nothing is printed."""
+        return self._collapsed
+
+    @property
     def locked(self) -> tuple[str, ...]:
         """Paths of the nodes that are locked, in the order of the tree."""
         return self._locks.paths(self._tree.model)
 
     def refresh(self) -> bool:
         """Look at the model again; returns whether anything is other than was known."""
+        self._dispatcher.look_for_run()
         with self._tree.still():
             changed = self._tree.restructure()
             paths = self._dispatcher.read()
@@ -249,6 +267,7 @@ class ControllerView:
     # ---- the rows that paths name ---------------------------------------------------------------
 
     def _look_first(self) -> None:
+        self._dispatcher.look_for_run()
         if not self._dispatcher.is_running and not self.is_watched:
             self.refresh()
 

@@ -14,7 +14,7 @@ from freezeviz.explorer._garbage import no_collection
 from freezeviz.explorer._html import html_tree
 from freezeviz.explorer._idle import watch_idle
 from freezeviz.explorer._optimizers import watch_optimizer
-from freezeviz.explorer._text import shown_rows, text_tree, totals_line
+from freezeviz.explorer._text import shown_rows, text_tree, totals_line, unfolded
 from freezeviz.train import OwnRun, Run, Trainer
 
 MOST_LINES = 80
@@ -22,6 +22,10 @@ MOST_LINES = 80
 # One explorer a target, so that all views of a run are of one controller and one drawing of the
 # curve. By id, as models need not be hashable; an explorer keeps its target, so no id is reused.
 _known: "weakref.WeakValueDictionary[int, Explorer]" = weakref.WeakValueDictionary()
+# One controller a model, whoever shows it: rows, locks and what can be undone are the model's, and
+# one click is seen in all of its views. It keeps its adapter, which keeps the model.
+_controllers: "weakref.WeakValueDictionary[int, Controller]" = weakref.WeakValueDictionary()
+_making = threading.RLock()  # two threads may explore a model for the first time
 
 Face = Callable[["Explorer"], dict[str, Any] | None]
 R = TypeVar("R")
@@ -37,21 +41,16 @@ class Explorer:
     ----------
     target : model or Trainer
     controller : Controller
+        The same for all explorers of a model: the model's own, and those of what trains it.
     trainer : Trainer or None
-    optimizer : object or None
-        What the user trains the model with, if `explore` was told; a `Trainer` has its own.
     """
 
     def __init__(self, target: Any) -> None:
         self.target = target
         self.trainer = target if isinstance(target, Trainer) else None
-        adapter = target.adapter if isinstance(target, Trainer) else adapt(target)
-        self.controller = Controller(adapter, self.trainer)
-        self.optimizer: Any = None
-        self._end_watch: Callable[[], None] = lambda: None
+        self.controller = _controller_of(target)
         self.face: Face | None = None
         self.hint = ""  # a line below what is printed, from whoever gives the face
-        self._own_run: OwnRun | None = None
         self._lock = threading.Lock()  # two threads may want the run for the first time
         self._waiting: tuple[Callable[[Run], object], ...] = ()
 
@@ -63,7 +62,7 @@ class Explorer:
 
         A loop is known from the first of `freezeviz.steps`, `log` and `run` on.
         """
-        return self.trainer or self._own_run
+        return self.trainer or self.controller.own_run
 
     def when_run(self, callback: Callable[[Run], object]) -> Callable[[], None]:
         """Have `callback` called with the run as soon as there is one, at once if there is.
@@ -89,7 +88,7 @@ class Explorer:
         Raises
         ------
         RunError
-            If this explorer shows a `Trainer`.
+            If this explorer shows a `Trainer`, or another run of the model is under way.
         """
         if self.trainer is not None:
             raise RunError(
@@ -97,11 +96,12 @@ class Explorer:
                 "Trainer(metrics=...) and trainer.start(), or explore the model alone"
             )
         with self._lock:
-            if self._own_run is not None:
-                return self._own_run
-            run = self._own_run = OwnRun(self.controller.adapter)
+            if self.controller.own_run is not None:
+                return self.controller.own_run
+            run = OwnRun(self.controller.adapter)
+            self.controller.attach(run)
+            self.controller.own_run = run
             waiting, self._waiting = self._waiting, ()
-        self.controller.attach(run)
         watch_idle(self.controller)
         for callback in waiting:
             callback(run)
@@ -171,6 +171,11 @@ class Explorer:
 
     # ---- what trains it ------------------------------------------------------------------------
 
+    @property
+    def optimizer(self) -> Any:
+        """What the user trains the model with, if `explore` was told; a `Trainer` has its own."""
+        return self.controller.optimizer
+
     def watch(self, optimizer: Any) -> None:
         """Have it looked after that an optimizer of your own has all that is trainable.
 
@@ -200,10 +205,11 @@ class Explorer:
         >>> print(str(told[0].message).splitlines()[-1])
         optimizer.add_param_group({"params": model[0].parameters()})
         """
-        end = watch_optimizer(self.controller, optimizer)
-        self._end_watch, before = end, self._end_watch
+        controller = self.controller
+        end = watch_optimizer(controller, optimizer)
+        controller.end_watch, before = end, controller.end_watch
         before()
-        self.optimizer = optimizer
+        controller.optimizer = optimizer
 
     # ---- looking -------------------------------------------------------------------------------
 
@@ -211,6 +217,7 @@ class Explorer:
         structure, frozen, held, _ = self.controller.masks()
         states = structure.states(frozen)
         rows = shown_rows(structure, states, parameters=False)
+        rows = unfolded(structure, rows, self.controller.collapsed)
         tree = text_tree(structure, states, held, rows, limit=MOST_LINES)
         lines = [tree, totals_line(structure, frozen), self._features(), self.hint]
         return "\n".join(line for line in lines if line)
@@ -265,13 +272,32 @@ def explore(target: Any, optimizer: Any = None, *, face: Face | None = None) -> 
     32 parameters: 20 trainable, 12 frozen (37.5 %)
     >>> explorer.controller.undo()
     """
-    explorer = _known.get(id(target))
-    if explorer is None:
-        explorer = _known[id(target)] = Explorer(target)
-    else:
-        explorer.controller.refresh()
+    with _making:
+        known = _known.get(id(target))
+        explorer = known or Explorer(target)
+        _known[id(target)] = explorer
+    if known is not None:
+        if known.trainer is not None:
+            known.controller.follow(known.trainer)
+        known.controller.refresh()
     if face is not None:
         explorer.face = face
     if optimizer is not None:
         explorer.watch(optimizer)
     return explorer
+
+
+def _controller_of(target: Any) -> Controller:
+    """Return the controller of a model, or of the model that a Trainer trains."""
+    trainer = target if isinstance(target, Trainer) else None
+    adapter = adapt(target) if trainer is None else trainer.adapter
+    with _making:
+        controller = _controllers.get(id(adapter.model))
+        is_known = controller is not None
+        if controller is None:
+            controller = _controllers[id(adapter.model)] = Controller(adapter)
+    if trainer is not None:
+        controller.follow(trainer)
+    if is_known:
+        controller.refresh()
+    return controller

@@ -2,6 +2,7 @@
 
 from freezeviz.errors import NothingTrainableWarning, warn_or_log
 from freezeviz.explorer._controller import Change, Controller
+from freezeviz.train import OwnRun
 
 
 def watch_idle(controller: Controller) -> None:
@@ -15,7 +16,7 @@ def watch_idle(controller: Controller) -> None:
     def look(change: Change) -> None:
         nonlocal is_idle
         run = controller.run
-        if change.kind != "state" or run is None or run.status not in ("running", "paused"):
+        if change.kind != "state" or not isinstance(run, OwnRun) or not run.is_under_way:
             return
         structure, frozen, _, _ = controller.masks()
         was_idle, is_idle = is_idle, bool(frozen.any() and frozen[structure.is_parameter].all())

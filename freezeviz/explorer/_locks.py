@@ -39,12 +39,45 @@ class Locks:
             self._known = model, paths, mask
         return self._known[2]
 
+    def layers(self, model: TreeModel) -> np.ndarray:
+        """The layers that are locked, as a bool array of shape (layers,)."""
+        s = model.structure
+        mask = np.zeros(len(s), bool)
+        for path in self.paths(model):
+            row = s.index[path]
+            mask[row : s.end[row]] = True
+        return mask[model.layer_rows]
+
     def concerned(self, model: TreeModel, left: np.ndarray) -> list[str]:
         """The locked nodes that have some of these parameters (a bool array)."""
         index = model.structure.index
         return [
             path for path in self.paths(model) if (model.parameters_of([index[path]]) & left).any()
         ]
+
+    def above(self, model: TreeModel, layers: np.ndarray) -> list[str]:
+        """The locked nodes that are, or have, some of these layers (a bool array)."""
+        s = model.structure
+        rows = np.zeros(len(s), bool)
+        rows[model.layer_rows[layers]] = True
+        paths = self.paths(model) if layers.any() else ()
+        return [path for path in paths if rows[s.index[path] : s.end[s.index[path]]].any()]
+
+
+def locked_words(paths: Sequence[str]) -> str:
+    """A sentence that tells which nodes were left as they are."""
+    named = ", ".join(repr(path or "the model") for path in paths[:3])
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return f"{named}{more}: locked, and left as it was"
+
+
+def unheld_words(paths: Sequence[str]) -> str:
+    """Words for layers without parameters that are not held beside one that is locked."""
+    if not paths:
+        return ""
+    named = ", ".join(repr(path) for path in paths[:3])
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return f". Not held either, as only together they could be: {named}{more}"
 
 
 def left_words(paths: Sequence[str]) -> str:

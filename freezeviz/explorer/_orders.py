@@ -83,6 +83,56 @@ class Rule:
         """The parameters that decide whether any of these layers (a bool array) is held."""
         return self.index.covered(np.unique(self.carriers[layers]))
 
+    def freezing(
+        self, state: State, parameters: np.ndarray, hold: bool, locked: np.ndarray
+    ) -> list[Move]:
+        """The moves that freeze parameters, and hold what they can without holding the locked.
+
+        A layer without parameters is held with the nearest above it that has some, so that one is
+        not held either; what is below it is, in two moves neither of which has all of it.
+
+        Parameters
+        ----------
+        state : State
+        parameters : bool array, shape (parameters,)
+        hold : bool
+        locked : bool array, shape (layers,)
+        """
+        at_once = [Move(True, parameters, hold)]
+        locked = locked & ~state.held
+        if not (hold and (self.after(state, at_once).held & locked).any()):
+            return at_once
+        # The largest nodes that can be held without.
+        barred = self._barred(locked)
+        pieces = np.flatnonzero(~barred & barred[self.index.parent.clip(0)])
+        pieces = pieces[np.argsort(self.index.start[pieces], kind="stable")]
+        # By turns: of two pieces that are beside each other, no move has both.
+        halves = [parameters & self.index.covered(pieces[i::2]) for i in range(2)]
+        rest = parameters & ~halves[0] & ~halves[1]
+        moves = [Move(True, half, True) for half in halves] + [Move(True, rest)]
+        moves = [move for move in moves if move.parameters.any()]
+        if (self.after(state, moves).held & locked).any():  # by further names of tied parameters
+            return [Move(True, parameters)]
+        return moves
+
+    def held_with(self, layers: np.ndarray) -> np.ndarray:
+        """The layers that cannot be held without holding one of these; all bool (layers,)."""
+        return self._barred(layers)[self.carriers]
+
+    def _barred(self, layers: np.ndarray) -> np.ndarray:
+        """The nodes that have all parameters which decide of these layers, as a bool array."""
+        index = self.index
+        barred = np.zeros(len(index.parent), bool)
+        for node in np.unique(self.carriers[layers]).tolist():
+            while node >= 0 and not barred[node]:
+                barred[node] = True
+                node = int(index.parent[node])
+        above = index.parent.clip(0)
+        alike = (index.start == index.start[above]) & (index.end == index.end[above])
+        while (more := alike & barred[above] & ~barred).any():
+            barred |= more
+        return barred
+
     def moves(self, state: State, target: State) -> list[Move]:
         """The moves that lead from a state to another: few of them where that is possible.
 

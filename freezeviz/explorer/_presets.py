@@ -95,7 +95,8 @@ def wanted(
         chosen = before if name == "up_to" else ~before
         if not chosen.any():
             where = "up to" if name == "up_to" else "after"
-            raise SelectorError(f"{name}: no parameter comes {where} {model.structure.paths[at]!r}")
+            here = repr(model.structure.paths[at]) if at else "the model itself"
+            raise SelectorError(f"{name}: no parameter comes {where} {here}")
         return Wanted(chosen, ~everything)
     hint = closest(str(name), LABELS)
     raise SelectorError(f"no preset {name!r}.{hint} Known: {', '.join(LABELS)}.")

@@ -1,6 +1,6 @@
 """A tree as aligned plain text: what stands where no browser is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -10,6 +10,16 @@ LONGEST_NAME = 60
 
 # Shape and word, so that neither colour nor a font decides what is understood.
 MARKS = {TRAINABLE: "○ trainable", MIXED: "◐ mixed", FROZEN: "❄ frozen", NONE: "–"}
+
+
+def unfolded(structure: Structure, rows: Sequence[int], collapsed: Collection[str]) -> list[int]:
+    """Those of the rows that are not below one that is collapsed."""
+    hidden = np.zeros(len(structure), bool)
+    for path in collapsed:
+        row = structure.index.get(path)
+        if row is not None:
+            hidden[row + 1 : structure.end[row]] = True
+    return [row for row in rows if not hidden[row]]
 
 
 def shown_rows(structure: Structure, states: np.ndarray, *, parameters: bool) -> list[int]:

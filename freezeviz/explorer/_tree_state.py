@@ -171,8 +171,10 @@ class TreeState:
                 held_before & ~self._held,
             )
 
-    def orders(self, transition: Transition, *, back: bool, spared: np.ndarray) -> list[Order]:
-        """What makes a change again, or takes it back.
+    def orders(
+        self, transition: Transition, *, back: bool, spared: np.ndarray, locked: np.ndarray
+    ) -> tuple[list[Order], np.ndarray, np.ndarray]:
+        """What makes a change again or takes it back; and which of `spared`, of `locked` it spares.
 
         Parameters
         ----------
@@ -181,6 +183,8 @@ class TreeState:
         back : bool
         spared : bool array, shape (parameters,)
             Parameters that stay as they are.
+        locked : bool array, shape (layers,)
+            Layers that are not held by it.
         """
         model, now = self.look()
         froze, thawed, held, released = (
@@ -194,12 +198,18 @@ class TreeState:
         parameters, layers = model.parameter_rows, model.layer_rows
         frozen = (now.frozen | froze[parameters]) & ~thawed[parameters]
         target_held = (now.held | held[layers]) & ~released[layers]
+        left = spared & (frozen != now.frozen)
         if spared.any():
             frozen = np.where(spared, now.frozen, frozen)
             still = (model.index.sums(spared) > 0)[model.rule.carriers]
+            unheld = model.rule.below(still & (target_held != now.held))
+            left |= spared & unheld
             target_held = np.where(still, now.held, target_held)
+        taken = target_held & locked & ~now.held
+        if taken.any():
+            target_held = np.where(model.rule.held_with(taken), now.held, target_held)
         moves = model.rule.moves(now, State(frozen, target_held))
-        return [self.order(model, move) for move in moves]
+        return [self.order(model, move) for move in moves], left, taken
 
     def order(self, model: TreeModel, move: Move) -> Order:
         """A move as an order."""

@@ -21,6 +21,7 @@ class SetFrozen:
     hold: bool
     reset_state: bool
     origin: str
+    label: str = ""  # in place of the verb and `what`
     requested: float = field(default_factory=time)
 
 

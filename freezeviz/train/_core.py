@@ -264,6 +264,7 @@ class RunCore(ABC):
             hold=hold,
             requested=command.requested,
             reset_state=command.reset_state,
+            **({"label": command.label} if command.label else {}),
         )
 
     def _freeze_event(
@@ -271,10 +272,8 @@ class RunCore(ABC):
     ) -> events.FreezeChanged:
         now = self.now()
         label = f"{'freeze' if frozen else 'unfreeze'} {what}"
-        fields = {"hold": None, "requested": now[2]} | more
-        return events.FreezeChanged(
-            *now, frozen=frozen, paths=paths, label=label, origin=origin, **fields
-        )
+        fields = {"hold": None, "requested": now[2], "label": label} | more
+        return events.FreezeChanged(*now, frozen=frozen, paths=paths, origin=origin, **fields)
 
     def _set_learning_rate(self, rate: float) -> None:
         raise NotImplementedError  # only asked of runs that have an optimizer

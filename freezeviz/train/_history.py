@@ -197,7 +197,11 @@ class History:
         elif isinstance(event, FreezeChanged):
             kind = "freeze" if event.frozen else "unfreeze"
             self._change_spans(event.paths, event.frozen, event.step)
-            self._marks.append(Mark(event.step, kind, event.label))
+            mark = Mark(event.step, kind, event.label)
+            last = self._marks[-1] if self._marks else None
+            if last is not None and (last.step, last.label) == (mark.step, mark.label):
+                self._marks.pop()  # of one thing that somebody asked for, the other half
+            self._marks.append(mark)
         elif isinstance(event, NonFiniteLoss):
             self._bad.append((event.step, event.step))
             self._is_bad = True

@@ -1,6 +1,7 @@
 """`Run`: what can be read from a run and asked of it, whoever drives its loop."""
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,16 @@ from freezeviz.train._events import Event
 from freezeviz.train._history import History
 from freezeviz.train._measures import Measures
 from freezeviz.train._observers import Observer
+
+_runs: "weakref.WeakSet[Run]" = weakref.WeakSet()
+_runs_lock = threading.RLock()  # the collector may end a run's loop in between
+
+
+def runs_of(model: Any) -> list["Run"]:
+    """Return all runs of a model that somebody has."""
+    with _runs_lock:
+        runs = list(_runs)
+    return [run for run in runs if run.adapter.model is model]
 
 
 class Run:
@@ -36,6 +47,8 @@ class Run:
 
     def __init__(self, loop: RunCore) -> None:
         self._loop: RunCore = loop
+        with _runs_lock:
+            _runs.add(self)
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -63,6 +76,11 @@ class Run:
     def status(self) -> str:
         """``idle``, ``running``, ``paused``, ``stopped``, ``finished`` or ``failed``."""
         return self._loop.status
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has begun and not ended: it runs, or is paused."""
+        return self._loop.status in ("running", "paused")
 
     @property
     def error(self) -> Exception | None:
@@ -153,7 +171,9 @@ class Run:
 
     # ---- orders --------------------------------------------------------------------------------
 
-    def freeze(self, what: Any, hold: bool = False, *, origin: str = "code") -> None:
+    def freeze(
+        self, what: Any, hold: bool = False, *, origin: str = "code", label: str = ""
+    ) -> None:
         """Freeze parameters, between two steps if a run is under way.
 
         Parameters
@@ -164,28 +184,30 @@ class Run:
             Hold their modules, too: no dropout in them, statistics stand still.
         origin : str
             Who asks, for the event.
+        label : str
+            What the event and plots call it; by default "freeze" and what.
 
         Raises
         ------
         SelectorError
             If nothing matches; nothing is frozen then.
         """
-        self._set_frozen(what, True, hold, False, origin)
+        self._set_frozen(what, True, hold, False, origin, label)
 
-    def unfreeze(self, what: Any, *, origin: str = "code") -> None:
+    def unfreeze(self, what: Any, *, origin: str = "code", label: str = "") -> None:
         """Make parameters trainable again and let go what was held.
 
         Parameters
         ----------
         what : selector
-        origin : str
+        origin, label : str
 
         Raises
         ------
         SelectorError
             If nothing matches.
         """
-        self._set_frozen(what, False, False, False, origin)
+        self._set_frozen(what, False, False, False, origin, label)
 
     def toggle(self, path: Any, hold: bool = False, *, origin: str = "code") -> None:
         """Freeze all below `path` if anything there is trainable, else unfreeze all.
@@ -213,11 +235,18 @@ class Run:
             yield
 
     def _set_frozen(
-        self, what: Any, frozen: bool | None, hold: bool, reset_state: bool, origin: str
+        self,
+        what: Any,
+        frozen: bool | None,
+        hold: bool,
+        reset_state: bool,
+        origin: str,
+        label: str = "",
     ) -> None:
         paths = tuple(select(self.model, what).paths)
         name = commands.describe(what, paths)
-        self._loop.request(commands.SetFrozen(name, paths, frozen, hold, reset_state, origin))
+        command = commands.SetFrozen(name, paths, frozen, hold, reset_state, origin, label)
+        self._loop.request(command)
 
     def pause(self) -> None:
         """Make the run wait after the step in hand; orders go on being carried out.

@@ -41,6 +41,7 @@ from freezeviz.widgets._requests import Requests
 from freezeviz.widgets._run_traits import RunTraits
 from freezeviz.widgets._static import StaticCopies
 from freezeviz.widgets._tree_traits import TreeTraits
+from freezeviz.widgets._turns import Turns
 from freezeviz.widgets._widget import ExplorerWidget
 from freezeviz.widgets._worker import Worker
 
@@ -62,6 +63,7 @@ class Bridge:
         self.loop = loop or MainLoop.find()
         self.copies = StaticCopies(explorer)
         self.views: set[str] = set()
+        self._turns = Turns()
         self._note = {"n": 0, "level": "info", "text": ""}
         self._pushing = Pace(PUSH_SHARE, SHORTEST_NUMBERS)
         # Set by any thread; the loop clears each before it reads what it is about.
@@ -290,10 +292,16 @@ class Bridge:
             self._warn(f"a message of the page was ignored: {error}")
             self._ask()
             return
-        if message.type == "ask":
+        refusal = self._turns.refusal(message)
+        if refusal is None and message.type == "ask":
             self.requests.ask(message)
             return
         self._state_news = True
+        if refusal is not None:
+            self._answers.append((message.view, message.seq))
+            self._warn(f"a message of the page ({message.type!r}) was ignored: {refusal}")
+            self._ask()
+            return
         try:
             with no_collection():
                 self._carry_out(message)
@@ -365,6 +373,7 @@ class Bridge:
 
         def after_cell(_result: Any) -> None:
             self.controller.refresh()
+            self.controller.is_watched = True  # another view of the model may have been closed
             if self._news and self.loop.is_here:
                 self._push()
 

@@ -65,7 +65,9 @@ class RowMeasures:
         measured = b""
         if measures is not None and measures.step is not None:
             measured = measures.rows(structure.paths).astype("<f4").tobytes()
-        self._ready = structure, measured, self._roles(structure, measures, names)
+        backward = self._roles(structure, measures, names)
+        backward = _with_parameters(structure, backward, frozen)
+        self._ready = structure, measured, backward.tobytes()
         self._done()
         if self._prepared is not structure:
             self._prepared = structure
@@ -73,17 +75,39 @@ class RowMeasures:
 
     def _roles(
         self, structure: Structure, measures: Measures | None, frozen: frozenset[str]
-    ) -> bytes:
+    ) -> np.ndarray:
         if measures is not None:
             found, expected = measures.roles(frozen)
         else:
             found, expected = roles(self._snapshot(structure), None, frozen), True
         mark = BIT_EXPECTED if expected else 0
         codes = {path: CODES[role] | mark for path, role in found.items()}
-        return bytes(codes.get(path, 0) for path in structure.paths)
+        n = len(structure)
+        return np.fromiter((codes.get(path, 0) for path in structure.paths), np.uint8, n)
 
     def _snapshot(self, structure: Structure) -> list[LayerInfo]:
         """The layers behind a structure: looked at once."""
         if self._layers is None or self._layers[0] is not structure:
             self._layers = structure, list(self._controller.adapter.snapshot().walk())
         return self._layers[1]
+
+
+def _with_parameters(structure: Structure, codes: np.ndarray, frozen: np.ndarray) -> np.ndarray:
+    """Return the codes with those of parameters, which follow from their layer's and their state.
+
+    The gradient of a trainable one is computed, that of a frozen one is not; what flows through the
+    layer flows past it. It is known and expected as its layer's is.
+
+    Parameters
+    ----------
+    structure : Structure
+    codes : uint8 array, shape (rows,)
+        Of layers.
+    frozen : bool array, shape (rows,)
+    """
+    layers = codes[structure.parent]
+    mark = layers & BIT_EXPECTED
+    flows = layers == CODES[FLOWS] | mark
+    role = np.where(frozen, np.where(flows, CODES[FLOWS], CODES[IDLE]), CODES[TRAINS])
+    known = structure.is_parameter & (layers > 0)
+    return np.where(known, role | mark, codes).astype(np.uint8)

@@ -61,7 +61,10 @@ class Requests:
 
     def ask(self, message: Message) -> None:
         """Have a question answered."""
-        self._newest[message.view, message.about] = message.seq
+        key = message.view, message.about
+        if message.seq < self._newest.get(key, -1):
+            return  # it came late: the page waits for the newer one
+        self._newest[key] = message.seq
         self._worker.do(lambda: self._answer(message))
 
     def forget(self, view: str) -> None:

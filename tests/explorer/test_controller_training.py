@@ -275,6 +275,8 @@ def test_a_preset_takes_effect_between_the_same_two_steps_and_is_one_undo(runnin
     trainer, gate = running
     controller = explore(trainer).controller
     controller.freeze("layers.3")
+    told = []
+    controller.subscribe(lambda change: change.kind == "state" and told.append(change.label))
     controller.apply_preset("head_only")
     assert controller.pending
     gate._open.set()
@@ -283,6 +285,12 @@ def test_a_preset_takes_effect_between_the_same_two_steps_and_is_one_undo(runnin
     assert (thaw.frozen, freeze.frozen) == (False, True)
     assert thaw.step == freeze.step
     assert controller.undoable == "only the head trains"
+    assert (thaw.label, freeze.label) == ("only the head trains", "only the head trains")
+    assert [mark.label for mark in trainer.history.marks] == [
+        "freeze layers.3",
+        "only the head trains",
+    ]
+    assert told[-2:] == ["only the head trains", "only the head trains"]
     assert state(controller, "layers.1") == "frozen"
     assert state(controller, "layers.3") == "trainable"
     controller.undo()

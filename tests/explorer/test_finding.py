@@ -245,3 +245,12 @@ def test_looking_changes_nothing():
     controller.policy()
     assert (adapt(model).frozen(), adapt(model).held(), controller.undoable) == before
     assert re.match("#", controller.code())
+
+
+def test_a_preview_looks_at_the_model_first():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    controller = explore(model).controller
+    model.layers[0].freeze()
+    assert controller.preview("").changes == ("layers.1.weight", "layers.1.bias")
+    model.layers.append(nn.Linear(2, 1))
+    assert len(controller.preview("").paths) == 6

@@ -1,17 +1,20 @@
 """Locks: no action changes what is locked, the rest is done, and what was left is told."""
 
 import contextlib
+import time
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import freezeviz as fv
-from freezeviz import nn
+from freezeviz import nn, optim
 from freezeviz.adapters import adapt
 from freezeviz.errors import FreezevizWarning, LockedError, SelectorError
 from freezeviz.explorer import explore
+from freezeviz.train import Trainer
 from tests.explorer.models import models
 
 
@@ -151,6 +154,137 @@ def test_a_lock_outlives_a_module_that_is_replaced():
         controller.toggle("layers.1")
 
 
+def with_dropout():
+    block = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5), nn.Linear(2, 2))
+    return explore(
+        nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5), block, nn.BatchNorm(2, affine=False))
+    ).controller
+
+
+LINEARS = {"layers.0", "layers.2.layers.0", "layers.2.layers.2"}
+
+
+def test_a_locked_layer_without_parameters_is_left_out_when_all_are_held():
+    controller = with_dropout()
+    controller.lock("layers.1")
+    with pytest.warns(FreezevizWarning, match=r"'layers\.1': locked.*either.*: 'layers\.3'"):
+        controller.hold("")
+    held = controller.adapter.held()
+    assert held == LINEARS | {"layers.2", "layers.2.layers.1"}
+    assert len(controller.adapter.frozen()) == 6
+    assert controller.undoable == "freeze everything (1 locked left as it is)"
+    controller.undo()
+    assert (controller.adapter.held(), controller.adapter.frozen()) == (frozenset(), frozenset())
+    controller.redo()
+    assert controller.adapter.held() == held
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda c: c.toggle("", hold=True),
+        lambda c: c.hold("**.*"),
+        lambda c: c.hold(["layers.0", "layers.2"]),
+        lambda c: c.apply_preset("up_to", at="layers.2", hold=True),
+    ],
+)
+def test_every_way_to_hold_leaves_out_what_is_locked(hold):
+    controller = with_dropout()
+    for path in ("layers.2.layers.1", "layers.3"):
+        controller.lock(path)
+    with pytest.warns(FreezevizWarning, match=r"'layers\.2\.layers\.1', 'layers\.3': locked"):
+        hold(controller)
+    assert controller.adapter.held() == LINEARS
+    assert len(controller.adapter.frozen()) == 6
+    assert controller.undoable.endswith("(2 locked left as they are)")
+    controller.undo()
+    assert controller.undoable is None
+
+
+def test_what_is_held_already_stays_so_under_a_lock():
+    controller = with_dropout()
+    controller.hold("")
+    controller.lock("layers.1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        controller.hold("")
+    assert "layers.1" in controller.adapter.held()
+
+
+def test_a_hold_that_was_taken_back_is_not_made_again_where_it_is_locked_since():
+    controller = with_dropout()
+    controller.hold("")
+    controller.undo()
+    controller.lock("layers.1")
+    with pytest.warns(FreezevizWarning, match=r"redo freeze everything: 'layers\.1': locked"):
+        controller.redo()
+    assert controller.adapter.held() >= LINEARS
+    assert "layers.1" not in controller.adapter.held()
+
+
+def test_a_hold_goes_round_a_lock_while_training_too():
+    x = np.zeros((8, 2), np.float32)
+    model = nn.Sequential(with_dropout().adapter.model, nn.Linear(2, 2))
+    trainer = Trainer(model, optim.SGD(0.01), data=(x, np.zeros(8, int)), batch_size=4)
+    controller = explore(trainer).controller
+    controller.lock("layers.0.layers.1")
+    for done in trainer.steps(epochs=2):
+        if done.step == 1:
+            with pytest.warns(FreezevizWarning, match="locked"):
+                controller.hold("layers.0")
+    assert "layers.0.layers.2.layers.1" in trainer.adapter.held()
+    assert "layers.0.layers.1" not in trainer.adapter.held()
+    assert [mark.label for mark in trainer.history.marks] == [
+        "freeze layers.0 (1 locked left as it is)"
+    ]
+
+
+def test_holding_round_locks_is_quick():
+    parts = [nn.Sequential(nn.Linear(1, 1), nn.Dropout(0.5), nn.Linear(1, 1)) for _ in range(1000)]
+    controller = explore(nn.Sequential(*parts)).controller
+    controller.is_watched = True
+    controller.prepare()
+    controller.hold("layers.0")
+    for i in range(5, 1000, 100):
+        controller.lock(f"layers.{i}.layers.1")
+    began = time.perf_counter()
+    with pytest.warns(FreezevizWarning, match="locked"):
+        controller.hold("")
+    assert time.perf_counter() - began < 0.5
+    assert len(controller.adapter.frozen()) == 4000
+    assert len(controller.adapter.held()) == 990 * 4 + 10 * 2
+
+
+@pytest.mark.parametrize("what", ["undo", "redo"])
+def test_what_is_locked_since_is_told_and_stays_to_be_taken_back(what):
+    controller = controller_of()
+    controller.freeze("layers.1")
+    if what == "redo":
+        controller.undo()
+    before = controller.adapter.frozen()
+    controller.lock("layers.1")
+    notes = []
+    controller.subscribe(lambda change: change.kind == "note" and notes.append(change))
+    with pytest.warns(FreezevizWarning, match=rf"{what} freeze layers\.1: 'layers\.1': locked"):
+        getattr(controller, what)()
+    assert [note.paths for note in notes] == [("layers.1",)]
+    assert controller.adapter.frozen() == before
+    assert getattr(controller, f"{what}able") == "freeze layers.1"
+    controller.unlock("layers.1")
+    getattr(controller, what)()
+    assert controller.adapter.frozen() != before
+
+
+def test_undo_takes_back_what_is_not_locked_and_tells_the_rest():
+    controller = controller_of()
+    controller.freeze("")
+    controller.lock("layers.1")
+    with pytest.warns(FreezevizWarning, match=r"'layers\.1': locked"):
+        controller.undo()
+    assert layers(controller) == ["layers.1"]
+    assert controller.undoable is None
+
+
 @settings(max_examples=80)
 @given(st.data())
 def test_whatever_is_done_what_is_locked_stays_as_it_is(data):
@@ -172,6 +306,11 @@ def test_whatever_is_done_what_is_locked_stays_as_it_is(data):
                 st.sampled_from(["freeze", "unfreeze", "hold", "release", "toggle_many", "undo"])
             )
             paths = data.draw(st.lists(st.sampled_from(rows), min_size=1, max_size=2))
+            held = adapter.held()
             with contextlib.suppress(LockedError, SelectorError):
                 getattr(controller, what)(*([] if what == "undo" else [paths]))
             assert adapter.frozen() & spared == before
+            if what == "hold":
+                kept = controller._locks.layers(controller._tree.model)
+                names = np.array(controller.structure.paths)[controller._tree.model.layer_rows]
+                assert not (adapter.held() - held) & set(names[kept].tolist())

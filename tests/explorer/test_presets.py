@@ -219,3 +219,11 @@ def test_a_head_that_is_tied_to_the_embedding_trains_with_it():
     controller = controller_of(Tied())
     controller.apply_preset("head_only")
     assert trains(controller) == ["wte.weight"]
+
+
+def test_up_to_the_model_itself_is_everything_and_after_it_is_nothing():
+    controller = explore(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))).controller
+    controller.apply_preset("up_to", at="")
+    assert controller.undoable == "freeze everything"
+    with pytest.raises(SelectorError, match="no parameter comes after the model itself"):
+        controller.apply_preset("after", at="")

@@ -17,6 +17,7 @@ from freezeviz.explorer import explore
 from freezeviz.train import FreezeChanged, Trainer
 from freezeviz.widgets._bridge import Bridge
 from freezeviz.widgets._loop import MainLoop
+from freezeviz.widgets._turns import MOST_GONE
 from tests.explorer.fake_framework import encoder
 
 TRAINABLE, FROZEN, MIXED, NONE = range(4)
@@ -707,6 +708,111 @@ def test_an_export_is_a_file(pages):
     assert data.count(b"\n") >= 20
 
 
+# ---- twice, late, and from pages that are gone
+
+
+def clicks_on(page, path):
+    return [{"id": page.explorer.controller.structure.index[path], "path": path, "t": 0.0}]
+
+
+def receive(page, kind, seq, view="v", **rest):
+    page.bridge.receive({"type": kind, "view": view, "seq": seq, **rest})
+
+
+@pytest.mark.parametrize("seq", [7, 6, 0])
+def test_a_message_that_comes_twice_or_late_is_told_and_not_carried_out(pages, seq):
+    page = pages(mlp())
+    page.hello()
+    receive(page, "toggle", 7, clicks=clicks_on(page, "layers.0"))
+    page.run(0.12)
+    page.widget.state = b""
+    for kind, rest in (
+        ("toggle", {"clicks": clicks_on(page, "layers.0")}),
+        ("unfreeze_all", {}),
+        ("undo", {}),
+        ("do", {"action": "lock", "paths": ["layers.0"]}),
+        ("select", {"paths": ["layers.0"]}),
+    ):
+        with pytest.warns(FreezevizWarning, match="came twice, or after a later one"):
+            receive(page, kind, seq, **rest)
+    page.run_until(lambda: page.widget.state)
+    assert page.state("layers.0") == FROZEN
+    assert page.explorer.controller.locked == page.explorer.controller.selected == ()
+    assert "was ignored" in page.note["text"]
+    receive(page, "undo", 8)
+    page.run_until(lambda: page.state("layers.0") == TRAINABLE)
+
+
+def test_each_view_counts_for_itself(pages):
+    page = pages(mlp())
+    receive(page, "toggle", 9, view="a", clicks=clicks_on(page, "layers.0"))
+    receive(page, "toggle", 1, view="b", clicks=clicks_on(page, "layers.2"))
+    page.run_until(lambda: page.state("") == FROZEN)
+
+
+def test_a_page_that_is_gone_changes_nothing_any_more(pages):
+    page = pages(mlp())
+    receive(page, "hello", 1)
+    receive(page, "bye", 2)
+    for kind, seq, rest in (
+        ("hello", 1, {}),
+        ("toggle", 3, {"clicks": clicks_on(page, "layers.0")}),
+        ("ask", 4, {"about": "code"}),
+    ):
+        with pytest.warns(FreezevizWarning, match="the page that sent it is closed"):
+            receive(page, kind, seq, **rest)
+    assert page.bridge.views == set()
+    assert page.explorer.controller.undoable is None
+    receive(page, "hello", 1, view="after a reload")
+    assert page.bridge.views == {"after a reload"}
+
+
+def test_a_greeting_and_a_question_that_come_late_are_taken_all_the_same(pages):
+    page = pages(mlp())
+    receive(page, "toggle", 5, clicks=clicks_on(page, "layers.0"))
+    receive(page, "hello", 1)
+    assert page.bridge.views == {"v"}
+    receive(page, "ask", 2, about="code")
+    page.run_until(lambda: any(m["type"] == "answer" for m in page.sent))
+
+
+def test_an_older_question_does_not_take_the_place_of_a_newer_one(pages):
+    page = pages(mlp())
+    page.hello()
+    receive(page, "ask", 5, about="details", path="layers.0")
+    receive(page, "ask", 4, about="details", path="layers.2")
+    page.run_until(lambda: any(m["type"] == "answer" for m in page.sent))
+    page.run(0.05)
+    assert [m["seq"] for m in page.sent if m["type"] == "answer"] == [5]
+
+
+def test_pages_that_are_gone_are_not_remembered_without_limit(pages):
+    page = pages(mlp())
+    for i in range(MOST_GONE + 10):
+        receive(page, "hello", 1, view=f"v{i}")
+        receive(page, "bye", 2, view=f"v{i}")
+    assert len(page.bridge._turns._gone) == MOST_GONE
+    assert page.bridge._turns._latest == {}
+
+
+# ---- two views of one model
+
+
+def test_a_click_in_the_models_widget_shows_in_its_trainers(pages):
+    trainer = make_trainer()
+    of_model, of_trainer = pages(trainer.model), pages(trainer)
+    of_model.hello()
+    of_trainer.hello()
+    of_model.toggle("layers.0")
+    of_trainer.run_until(lambda: of_trainer.state("layers.0") == FROZEN)
+    assert of_trainer.widget.info["undo"] == "freeze layers.0"
+    assert [event.label for event in trainer.events if isinstance(event, FreezeChanged)] == [
+        "freeze layers.0"
+    ]
+    of_trainer.say("undo")
+    of_model.run_until(lambda: of_model.state("layers.0") == TRAINABLE)
+
+
 # ---- what is measured
 
 
@@ -723,6 +829,21 @@ def test_what_backward_does_is_expected_before_it_was_measured(pages):
     page.run_until(lambda: roles_of(page)["layers.0"] == 3 + 8)
     assert roles_of(page)["layers.1"] == 1 + 8
     assert page.widget.measures == b""
+
+
+def test_what_backward_does_is_told_of_parameters_too(pages):
+    page = pages(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)))
+    page.hello()
+    page.run_until(lambda: page.widget.roles)
+    assert set(roles_of(page).values()) == {1 + 8}
+    page.toggle("layers.0")
+    page.toggle("layers.1.bias")
+    page.toggle("layers.2")
+    page.run_until(lambda: roles_of(page)["layers.2"] == 2 + 8)
+    found = {path: role - 8 for path, role in roles_of(page).items()}
+    assert (found["layers.0"], found["layers.0.weight"]) == (3, 4)  # it stops here; nothing to do
+    assert (found["layers.1.weight"], found["layers.1.bias"]) == (1, 4)
+    assert found["layers.2.weight"] == found["layers.2.bias"] == 2
 
 
 def test_a_watched_run_is_measured_and_its_rows_have_numbers(pages):
