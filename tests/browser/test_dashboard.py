@@ -1,7 +1,9 @@
 """The dashboard in Chromium, with a stub for the kernel."""
 
+import numpy as np
 import pytest
 
+from tests.browser.plots_page import history_of, show_history
 from tests.browser.stub_page import (
     IDLE,
     RUNNING,
@@ -150,6 +152,25 @@ def test_a_loop_of_the_users_own_shows_only_what_it_logs(page):
     kernel_set(page, run=own | {"accuracy": 0.5})
     assert metric(page, "accuracy") == "50.0\u00a0%"
     assert page.locator(".fz-metric").locator("visible=true").count() == 2
+
+
+@pytest.mark.parametrize("width", [320, 420, 900, 1280])
+def test_the_users_own_metrics_have_their_numbers(page, width):
+    mount(page, mlp(), run=RUNNING | {"can_start": False}, width=width)
+    assert page.locator("[data-own]").count() == 0
+    hostile = "<img src=x onerror=alert(1)>" + "long" * 100
+    show_history(page, history_of(200, metrics=("perplexity", hostile, "c", "d", "e")))
+    tiles = page.locator(".fz-metric:has([data-own])")
+    assert tiles.locator("dt").all_text_contents() == ["perplexity", hostile, "c", "d"]
+    number = page.locator('[data-own="perplexity"]').text_content()
+    last = [np.sin(6 * i / 200) + 1.2 for i in range(180, 200)]
+    assert number.strip() == f"{np.mean(last):.4f}"[:6]
+    assert page.locator(".fz-run img").count() == 0
+    inside = """(tile) => tile.getBoundingClientRect().right
+      <= tile.closest(".fz-run").getBoundingClientRect().right + 0.5"""
+    assert all(tile.evaluate(inside) for tile in tiles.all())
+    show_history(page, history_of(200, metrics=("c",)))
+    assert tiles.locator("dt").all_text_contents() == ["c"]
 
 
 def test_a_failed_run_says_why_and_what_is_left(page):

@@ -217,6 +217,46 @@ def test_what_was_open_before_a_filter_is_open_after_it(page):
     assert shown(page) == before == ["Net", "encoder", "head"]
 
 
+def selected(page):
+    rows = page.locator('.fz-row[aria-selected="true"]').all()
+    return [row.get_attribute("data-path") for row in rows]
+
+
+def filtered_by_type(page, kind):
+    mount(page, NET)
+    panel(page, "Filter")
+    page.get_by_role("combobox", name="Type").select_option(kind)
+    assert shown(page) == ["Net", "encoder", "attention", "head"]
+
+
+def test_all_rows_are_those_that_pass_the_filter_and_not_what_is_above_them(page):
+    filtered_by_type(page, "Linear")
+    row(page, "").focus()
+    page.keyboard.press("Control+a")
+    assert selected(page) == ["encoder.attention", "head"]
+    page.keyboard.press("Shift+F")
+    asked = sent(page, "do")[0]
+    assert (asked["action"], asked["paths"]) == ("freeze", ["encoder.attention", "head"])
+    page.get_by_role("button", name="Clear", exact=True).first.click()
+    row(page, "").focus()
+    page.keyboard.press("Control+a")  # without a filter: all that shows
+    assert selected(page)[0] == ""
+
+
+def test_ranges_in_a_filter_leave_out_what_is_above_its_rows(page):
+    filtered_by_type(page, "Linear")
+    row(page, "").focus()
+    for expected in ([], ["encoder.attention"], ["encoder.attention", "head"]):
+        page.keyboard.press("Shift+ArrowDown")
+        assert selected(page) == expected
+    page.keyboard.press("Shift+Home")
+    assert "" not in selected(page)
+    page.keyboard.press("Escape")
+    row(page, "head").click(modifiers=["Control"])
+    row(page, "").click(modifiers=["Shift"])
+    assert selected(page) == ["encoder.attention", "head"]
+
+
 # ---- selector
 
 

@@ -108,6 +108,53 @@ def test_the_keyboard_freezes_and_the_notebook_stays_as_it_was(open_notebook):
     assert lab.page.evaluate("() => document.activeElement.dataset.path") == "layers.0.weight"
 
 
+def test_undo_anywhere_in_the_explorer_never_undoes_what_was_written_in_a_cell(open_notebook):
+    lab = open_notebook(SETUP, SHOW, "")
+    page = lab.page
+    written = page.locator(".jp-Notebook .jp-CodeCell").nth(2).locator(".cm-content")
+    written.click()
+    page.keyboard.type("answer = 42")
+    source = """() => window.jupyterapp.shell.currentWidget.content.widgets
+      .map((cell) => cell.model.sharedModel.getSource())"""
+    before = page.evaluate(source)
+    assert before[2] == "answer = 42"
+    frozen = "[p for p, _ in fv.tree_flatten(model.frozen_parameters())]"
+
+    page.get_by_role("button", name="Freeze all", exact=True).click()
+    lab.until(f"len({frozen}) == 6")
+    page.get_by_role("button", name="Unfreeze all").focus()
+    page.keyboard.press("Control+z")
+    lab.until(f"{frozen} == []")
+    page.keyboard.press("Control+Shift+z")
+    lab.until(f"len({frozen}) == 6")
+    page.get_by_role("button", name="Start", exact=True).focus()
+    page.keyboard.press("Control+z")
+    lab.until(f"{frozen} == []")
+
+    lab.row("layers.0").focus()
+    page.keyboard.press("Shift+P")
+    page.keyboard.press("1")  # only the head trains
+    lab.until(f"len({frozen}) == 4")
+    page.keyboard.press("Control+z")
+    lab.until(f"{frozen} == []")
+
+    for field in (page.get_by_role("searchbox"), page.get_by_label("epochs")):
+        first = field.input_value()
+        field.press_sequentially("12")
+        typed = field.input_value()
+        for _ in range(3):  # also when nothing is left: a browser would go on in the cell
+            page.keyboard.press("Control+z")
+        assert field.input_value() == first
+        page.keyboard.press("Control+y")
+        assert field.input_value() == typed != first
+    lab.row("layers.0").focus()
+    page.keyboard.press("?")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Escape")
+    assert page.evaluate(source) == before
+    assert lab.python(frozen) == []
+
+
 def test_start_pause_and_stop_from_the_page(open_notebook):
     lab = open_notebook(SETUP, SHOW)
     page = lab.page

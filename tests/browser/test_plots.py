@@ -152,6 +152,24 @@ def test_a_frozen_stretch_is_a_darker_ground_a_line_and_a_bar_of_its_length(page
     assert page.locator(".fz-lanename").text_content() == "layers.0"
 
 
+@pytest.mark.parametrize("start", [3, 50, 94, 99])
+def test_the_name_of_a_bar_stands_in_it_or_beside_it_and_never_across_its_edge(page, start):
+    long = [f"bert.encoder.layer.0.attention.self.{part}.weight" for part in ("key", "value")]
+    history = history_of(
+        100, changes=((start, "freeze", "bert"), (start + 1, "unfreeze", "bert")), paths=long
+    )
+    show(page, history)
+    name, bar, track = (
+        page.locator(f".fz-{part}").first.bounding_box() for part in ("lanename", "bar", "track")
+    )
+    left, right = name["x"], name["x"] + name["width"]
+    assert right <= bar["x"] + 0.5 or left >= bar["x"] + bar["width"] - 0.5
+    assert left >= track["x"] - 0.5
+    assert right <= track["x"] + track["width"] + 0.5
+    color = page.locator(".fz-lanename").evaluate("(name) => getComputedStyle(name).color")
+    assert color == "rgb(31, 35, 40)"  # that of text on the ground
+
+
 def test_more_of_the_model_frozen_is_darker(page):
     show(page, history_of(100, changes=((25, "freeze", "layers.0"), (75, "freeze", "layers.2"))))
     grounds = [pixel(page, across, 0.02)[3] for across in (0.1, 0.5, 0.9)]

@@ -194,6 +194,17 @@ def test_a_held_module_says_so(page):
     )
 
 
+def test_what_is_held_without_parameters_says_so_too(page):
+    state = default_state(mlp())
+    state[4] |= BIT_HELD
+    mount(page, mlp(), state=state)
+    assert word(page, "layers.1") == "held"
+    chip = row(page, "layers.1").locator(".fz-chip")
+    assert chip.get_attribute("aria-label") == "no parameters, held"
+    assert "stand still" in chip.get_attribute("title")
+    assert word(page, "layers.3") == "—"
+
+
 def test_a_row_without_parameters_is_not_sent_but_explained(page):
     mount(page, mlp())
     row(page, "layers.1").click()

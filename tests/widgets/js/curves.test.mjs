@@ -14,6 +14,8 @@ import {
   nearest,
   rawValues,
   readCurves,
+  readTable,
+  recentMean,
   sideBySide,
   smoothValues,
   timeCeiling,
@@ -176,4 +178,15 @@ test("nor do many slow steps, where the typical ones are known", () => {
   for (let i = 0; i < 100; i++) times[i * 9] = 1;
   assert.ok(timeCeiling(times) > 1);
   assert.ok(Math.abs(timeCeiling(times, [0.01, 0.004]) - 0.04) < 1e-9);
+});
+
+test("the newest of a metric is a mean of its last values, in steps or in buckets", () => {
+  const short = readTable({ width: 1, rows: 5, x: i32(1, 2, 3, 4, 5), y: { f1: f32(9, 1, NaN, 2, NaN) } });
+  assert.equal(recentMean(short, "f1", 2), 1.5);
+  assert.equal(recentMean(short, "f1", 20), 4);
+  assert.ok(Number.isNaN(recentMean(short, "other", 20)));
+  const x = i32(1, 3, 5, 7, 9, 10);
+  const wide = readTable({ width: 4, rows: 10, x, y: { f1: f32(0, 9, 0, 9, 0, 9) }, mean: { f1: f32(7, 4, 1) } });
+  assert.equal(recentMean(wide, "f1", 2), 1);
+  assert.equal(recentMean(wide, "f1", 6), 3); // two of the last bucket, four of the one before
 });

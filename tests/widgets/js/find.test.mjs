@@ -102,3 +102,9 @@ test("types are counted, of modules, most first", () => {
     ["Net", 1],
   ]);
 });
+
+test("a filter tells what passes it from what is above", () => {
+  const { matched, count } = filterRows(net, state, { ...NO_FILTER, kind: "Linear" }, new Int32Array(0));
+  assert.deepEqual([...matched], [0, 0, 1, 0, 0, 0, 1, 0]);
+  assert.equal(count, 2);
+});

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { keyAction, keyName, nextStartingWith } from "../../../freezeviz/widgets/static/js/keys.js";
+import { ACTIONS, actionOf } from "../../../freezeviz/widgets/static/js/actions.js";
+import { isEditing, keyAction, keyName, nextStartingWith } from "../../../freezeviz/widgets/static/js/keys.js";
 import { visibleRows } from "../../../freezeviz/widgets/static/js/tree.js";
 import { small } from "./trees.mjs";
 
@@ -52,4 +53,29 @@ test("keys have the names that aria-keyshortcuts has", () => {
   assert.equal(keyName({ key: " ", shiftKey: true }), "Shift+Space");
   assert.equal(keyName({ key: "ArrowDown", shiftKey: true }), "Shift+ArrowDown");
   assert.equal(keyName({ key: "Enter", altKey: true }), "Alt+Enter");
+});
+
+test("every action has a key, and no key two actions", () => {
+  const keys = ACTIONS.flatMap((action) => action.keys ?? []);
+  assert.equal(new Set(keys).size, keys.length);
+  assert.deepEqual(ACTIONS.filter((action) => !action.keys?.length), []);
+  for (const id of ["start", "pause", "stop", "axis", "log", "rougher", "smoother", "table", "png", "svg", "csv"])
+    assert.ok(ACTIONS.some((action) => action.id === id && action.everywhere), id);
+});
+
+test("keys leave alone what browser, notebook and the tree's own moves are used for", () => {
+  const taken = /^(Control\+[LNRTW]|F1|F5|F6|F7|F11|F12|Tab|Shift\+Enter|Control\+Enter|Control\+S|[A-Z0-9_])$/;
+  assert.deepEqual(ACTIONS.flatMap((action) => action.keys ?? []).filter((key) => taken.test(key)), []);
+  assert.equal(actionOf(keyName({ key: "B", shiftKey: true }))?.id, "start");
+  assert.equal(actionOf(keyName({ key: "F8", shiftKey: true }))?.id, "svg");
+  assert.equal(actionOf(keyName({ key: "." }))?.id, "smoother");
+});
+
+test("what edits a text is told from commands", () => {
+  const named = (key, more = {}) => isEditing(keyName({ key, ctrlKey: true, ...more }));
+  for (const key of ["a", "c", "v", "x", "Backspace", "ArrowLeft"]) assert.ok(named(key), key);
+  assert.ok(named("ArrowLeft", { shiftKey: true }));
+  assert.ok(isEditing(keyName({ key: "v", metaKey: true })));
+  for (const key of ["s", "Enter", "f"]) assert.ok(!named(key), key);
+  assert.ok(!isEditing("A"));
 });

@@ -5,7 +5,9 @@ import { test } from "node:test";
 import {
   endOf,
   lanes,
+  merged,
   placeLabels,
+  placeName,
   placeTexts,
   readMarks,
   shades,
@@ -162,4 +164,45 @@ test("a title keeps its start where it is cut", () => {
     startOf("🦊🦊🦊", (text) => [...text].length <= 2),
     "🦊…",
   );
+});
+
+test("the name of a lane stands in its bar where it fits", () => {
+  assert.deepEqual(placeName([{ left: 100, right: 200 }], 500, 60), { left: 104, room: 92, inside: true });
+  const bars = [
+    { left: 10, right: 30 },
+    { left: 100, right: 200 },
+  ];
+  assert.deepEqual(placeName(bars, 500, 60), { left: 104, room: 92, inside: true });
+});
+
+test("beside a short bar it stands on the ground: right of it, or left where the run ends", () => {
+  assert.deepEqual(placeName([{ left: 100, right: 120 }], 500, 60), { left: 124, room: 372, inside: false });
+  assert.deepEqual(placeName([{ left: 440, right: 500 }], 500, 150), { left: 286, room: 432, inside: false });
+  const bars = [
+    { left: 100, right: 110 },
+    { left: 130, right: 140 },
+  ];
+  assert.equal(placeName(bars, 500, 60).left, 144); // not over the second one
+});
+
+test("a name without room is cut at the edge of a bar, and left out where there is next to none", () => {
+  const bars = [
+    { left: 20, right: 60 },
+    { left: 90, right: 190 },
+  ];
+  assert.deepEqual(placeName(bars, 200, 150), { left: 94, room: 92, inside: true });
+  assert.equal(placeName([{ left: 10, right: 20 }], 30, 150), null);
+});
+
+test("stretches that touch are one", () => {
+  const bars = [
+    { left: 50, right: 60 },
+    { left: 10, right: 20 },
+    { left: 20, right: 30 },
+    { left: 12, right: 15 },
+  ];
+  assert.deepEqual(merged(bars), [
+    { left: 10, right: 30 },
+    { left: 50, right: 60 },
+  ]);
 });

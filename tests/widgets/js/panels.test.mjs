@@ -7,7 +7,7 @@ import { axisOf, readCurves } from "../../../freezeviz/widgets/static/js/curves.
 import { readMarks } from "../../../freezeviz/widgets/static/js/marks.js";
 import { costPanels, heightShares, metricPanels } from "../../../freezeviz/widgets/static/js/panels.js";
 import { costInWords } from "../../../freezeviz/widgets/static/js/readings.js";
-import { revive } from "../../../freezeviz/widgets/static/js/plots.js";
+import { revive } from "../../../freezeviz/widgets/static/js/wire.js";
 import { curvesRows, evenly } from "../../../freezeviz/widgets/static/js/tables.js";
 
 const view = (array) => new DataView(array.buffer);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Selection, countOf, topmost } from "../../../freezeviz/widgets/static/js/selection.js";
+import { Selection, countOf, selectable, topmost } from "../../../freezeviz/widgets/static/js/selection.js";
 import { placesOf } from "../../../freezeviz/widgets/static/js/tree.js";
 import { small, tree } from "./trees.mjs";
 
@@ -58,4 +58,16 @@ test("nothing is counted twice", () => {
   const counted = tree(nodes, { 0: 12, 1: 10, 2: 10, 3: 2 });
   assert.equal(countOf(counted, [1, 2]), 10);
   assert.equal(countOf(counted, [2, 3]), 12);
+});
+
+test("of a filtered list only what passes the filter is selected", () => {
+  const matched = Uint8Array.from([0, 0, 0, 1, 1, 1, 0]);
+  const selection = new Selection(7);
+  selection.anchor = 0;
+  selection.extend(rows, places, 5, matched);
+  assert.deepEqual(selection.rows(), [4, 5]);
+  selection.extend(rows, places, 1, matched);
+  assert.deepEqual([selection.rows(), selection.count], [[], 0]);
+  assert.deepEqual([...selectable(rows, matched)], [4, 5]); // 3 passes, and does not show
+  assert.deepEqual([...selectable(rows, null)], [0, 1, 4, 5]);
 });

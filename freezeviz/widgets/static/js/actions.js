@@ -1,8 +1,9 @@
 // @ts-check
 /** Everything that can be done, once: menus, keys and the list of keys are made of it.
  *
- * `kernel`: it needs one that answers.
- * @typedef {{id: string, label: string, group: string, keys?: string[], kernel?: boolean}} Action
+ * `kernel`: it needs one that answers. `everywhere`: its keys work in all parts of a view, but not where one types;
+ * those of the others work in the tree.
+ * @typedef {{id: string, label: string, group: string, keys?: string[], kernel?: boolean, everywhere?: boolean}} Action
  */
 
 /** @type {Action[]} */
@@ -23,8 +24,15 @@ export const ACTIONS = [
   { id: "freeze_all", label: "Freeze all", group: "Freeze", keys: ["Shift+A"], kernel: true },
   { id: "unfreeze_all", label: "Unfreeze all", group: "Freeze", keys: ["Shift+N"], kernel: true },
   { id: "presets", label: "Presets", group: "Freeze", keys: ["Shift+P"], kernel: true },
-  { id: "undo", label: "Undo", group: "Freeze", keys: ["Control+Z"], kernel: true },
-  { id: "redo", label: "Redo", group: "Freeze", keys: ["Control+Y", "Control+Shift+Z"], kernel: true },
+  { id: "undo", label: "Undo", group: "Freeze", keys: ["Control+Z"], kernel: true, everywhere: true },
+  {
+    id: "redo",
+    label: "Redo",
+    group: "Freeze",
+    keys: ["Control+Y", "Control+Shift+Z"],
+    kernel: true,
+    everywhere: true,
+  },
 
   { id: "search", label: "Search", group: "Find", keys: ["/", "Control+F"] },
   { id: "next", label: "Next found row", group: "Find", keys: ["F3"] },
@@ -54,7 +62,40 @@ export const ACTIONS = [
   { id: "policy", label: "Copy as policy (JSON)", group: "Code", keys: ["Shift+O"], kernel: true },
   { id: "path", label: "Copy the path", group: "Code", keys: ["Control+C"] },
   { id: "keys", label: "Keys", group: "Code", keys: ["?"] },
+
+  { id: "start", label: "Start the run", group: "Run", keys: ["Shift+B"], kernel: true, everywhere: true },
+  { id: "pause", label: "Pause or resume", group: "Run", keys: ["Shift+W"], kernel: true, everywhere: true },
+  { id: "stop", label: "Stop the run", group: "Run", keys: ["Shift+Q"], kernel: true, everywhere: true },
+
+  { id: "axis", label: "x axis: step, epoch, time", group: "Plots", keys: ["Shift+X"], everywhere: true },
+  { id: "log", label: "Log scale", group: "Plots", keys: ["Shift+K"], everywhere: true },
+  { id: "rougher", label: "Smooth less", group: "Plots", keys: [","], everywhere: true },
+  { id: "smoother", label: "Smooth more", group: "Plots", keys: ["."], everywhere: true },
+  { id: "table", label: "Plot or table", group: "Plots", keys: ["Shift+I"], everywhere: true },
+  { id: "png", label: "Save the plot as PNG", group: "Plots", keys: ["F8"], kernel: true, everywhere: true },
+  {
+    id: "svg",
+    label: "Save the plot as SVG",
+    group: "Plots",
+    keys: ["Shift+F8"],
+    kernel: true,
+    everywhere: true,
+  },
+  {
+    id: "csv",
+    label: "Save all numbers as CSV",
+    group: "Plots",
+    keys: ["Shift+Z"],
+    kernel: true,
+    everywhere: true,
+  },
 ];
+
+/** What is held down does again; of the others a key that repeats is one press. */
+export const REPEATED = ["select_down", "select_up", "next", "previous", "rougher", "smoother"];
+
+/** What a field that has the focus does with its own text instead. */
+export const UNDOING = ["undo", "redo"];
 
 /** Presets that are about a place: the row with the focus. */
 export const AT_ROW = ["up_to", "after"];
@@ -74,7 +115,7 @@ export function action(id) {
   return found;
 }
 
-/** The action of a key in the tree. @param {string} name see keyName */
+/** The action of a key. @param {string} name see keyName */
 export function actionOf(name) {
   return ACTIONS.find((other) => other.keys?.includes(name)) ?? null;
 }

@@ -7,7 +7,7 @@
  */
 import { markColor } from "./colors.js";
 import { make } from "./dom.js";
-import { lanes, placeLabels } from "./marks.js";
+import { lanes, merged, placeLabels, placeName } from "./marks.js";
 
 export const LABEL_ROW = 15;
 export const LANE_ROW = 16;
@@ -51,7 +51,7 @@ export function showLanes(element, around) {
     const track = make("div", "fz-track");
     track.style.left = `${gutter}px`;
     track.style.width = `${pixels}px`;
-    /** @type {HTMLElement | null} */ let name = null;
+    /** @type {{left: number, right: number}[]} */ const bars = [];
     for (const [start, end] of lane.spans) {
       const left = Math.max(0, around.place(picture.axis.at(start)));
       const right = Math.min(pixels, around.place(picture.axis.at(end)));
@@ -62,16 +62,16 @@ export function showLanes(element, around) {
       bar.style.background = picture.palette.lane;
       if (picture.mode === "contrast") bar.style.border = "1px solid CanvasText";
       track.append(bar);
-      if (name) continue;
-      name = make("span", "fz-lanename", lane.label);
-      const late = left > 0.6 * pixels;
-      if (late) name.style.right = `${pixels - right + 4}px`;
-      else name.style.left = `${left + 4}px`;
-      name.style.maxWidth = `${(late ? right : pixels - left) - 8}px`;
-      name.style.color =
-        late && right - left < around.widthOf(lane.label) + 8 ? picture.palette.text : picture.palette.laneText;
+      bars.push({ left, right });
     }
-    if (name) track.append(name); // last: over all bars
+    const place = bars.length ? placeName(merged(bars), pixels, Math.ceil(around.widthOf(lane.label))) : null;
+    if (place) {
+      const name = make("span", "fz-lanename", lane.label); // last: over all bars
+      name.style.left = `${place.left}px`;
+      name.style.maxWidth = `${place.room}px`;
+      name.style.color = place.inside ? picture.palette.laneText : picture.palette.text;
+      track.append(name);
+    }
     row.append(caption, track);
     return row;
   });

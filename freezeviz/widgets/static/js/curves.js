@@ -147,6 +147,21 @@ export function rawValues(table, name, bad = []) {
   return Array.from(table.y[name] ?? [], (value, i) => (Number.isFinite(value) ? value : gapAt(table.x[i], bad)));
 }
 
+/** The mean of a column's last values, of about as many steps; NaN where there is none. @param {Table} table
+ * @param {string} name @param {number} most */
+export function recentMean(table, name, most) {
+  const values = (table.width > 1 ? table.mean[name] : table.y[name]) ?? [];
+  let sum = 0;
+  let steps = 0;
+  for (let i = values.length - 1; i >= 0 && steps < most; i--) {
+    if (!Number.isFinite(values[i])) continue;
+    const rows = Math.min(table.width, table.rows - i * table.width); // the last bucket may not be full
+    sum += rows * values[i];
+    steps += rows;
+  }
+  return steps ? sum / steps : NaN;
+}
+
 /** A column, smoothed: at every step, or in the middle of every bucket. The factor is one of single steps: over a
  * bucket of w it is raised to w. @param {Table} table @param {string} name @param {number} factor
  * @param {[number, number][]} [bad] @returns {Values} */

@@ -1,10 +1,20 @@
 // @ts-check
 /** The run: buttons, numbers, plots.
+ * @typedef {import("./curves.js").Curves} Curves
  * @typedef {import("./wire.js").Run} Run
  */
-import { button, make, passFocusOn, setAttribute, setText } from "./dom.js";
+import { isKnown, metricNames, recentMean } from "./curves.js";
+import { button, make, passFocusOn, setAttribute, setText, tellKeys } from "./dom.js";
 import { formatCount, formatShare } from "./format.js";
 import { Plots } from "./plots.js";
+
+const RECENT_STEPS = 20; // a single batch says little
+const MOST_OWN = 4; // metrics of the user's with a number above the plots; the others have their curve
+const WHY_NOT = {
+  start: "It runs already: stop it first, to start anew.",
+  pause: "Nothing runs that could be paused.",
+  stop: "Nothing runs that could be stopped.",
+};
 
 /** A loss with four significant digits, or a dash. @param {number | null} value */
 export function formatLoss(value) {
@@ -37,13 +47,27 @@ export function enabledActions(status) {
   return { start: !active, pause: active, stop: active };
 }
 
+/** The newest numbers of the user's own metrics, as they are shown: of training, and of validation if there are any.
+ * @param {Curves} curves @returns {{name: string, value: string, validation: string}[]} */
+export function ownMetrics(curves) {
+  const names = metricNames(curves).filter((name) => name !== "loss" && name !== "accuracy");
+  return names.slice(0, MOST_OWN).map((name) => ({
+    name,
+    value: formatLoss(recentMean(curves.steps, name, RECENT_STEPS)),
+    validation: isKnown(curves.validation.y[name]) ? `val. ${formatLoss(recentMean(curves.validation, name, 1))}` : "",
+  }));
+}
+
 export class Dashboard {
-  /** @param {import("./plots.js").Ask} ask @param {(text: string) => void} tell */
-  constructor(ask, tell) {
+  /** @param {import("./plots.js").Ask} ask @param {(text: string) => void} tell for all to see
+   * @param {(text: string) => void} say to those who hear the page */
+  constructor(ask, tell, say) {
+    this.tell = tell;
+    this.usable = true;
     this.element = make("section", "fz-run", undefined, { "aria-label": "Training" });
     const controls = make("div", "fz-controls");
     this.controls = controls;
-    this.start = button("start", "Start", "Train in the background");
+    this.start = button("start", "Start");
     this.start.classList.add("fz-primary");
     this.epochs = /** @type {HTMLInputElement} */ (
       make("input", "fz-epochs", undefined, {
@@ -57,8 +81,11 @@ export class Dashboard {
     const label = make("label", "fz-field");
     this.epochsLabel = label;
     label.append(this.epochs, make("span", "", "epochs"));
-    this.pause = button("pause", "Pause", "Stand still after the step in hand");
-    this.stop = button("stop", "Stop", "End the run after the step in hand");
+    this.pause = button("pause", "Pause");
+    this.stop = button("stop", "Stop");
+    tellKeys(this.start, ["start"], "Train in the background");
+    tellKeys(this.pause, ["pause"], "Stand still after the step in hand");
+    tellKeys(this.stop, ["stop"], "End the run after the step in hand");
     this.status = make("span", "fz-status");
     this.status.append(make("span", "fz-dot", undefined, { "aria-hidden": "true" }), make("span", "", ""));
     controls.append(this.start, label, this.pause, this.stop, this.status);
@@ -88,7 +115,10 @@ export class Dashboard {
       this.values[key] = value;
     }
 
-    this.plots = new Plots(ask, tell);
+    /** Numbers of the user's own metrics, after those. @type {Map<string, {value: Element, validation: Element}>} */
+    this.own = new Map();
+
+    this.plots = new Plots(ask, tell, say);
     this.element.append(controls, progress, this.metrics, this.plots.element, this.features);
   }
 
@@ -101,8 +131,47 @@ export class Dashboard {
     return this.plots.key(event);
   }
 
+  /** By key, what a button or a field does. @param {string} id of an action of the run or of the plots */
+  press(id) {
+    const control = { start: this.start, pause: this.pause, stop: this.stop }[id];
+    if (!control) this.plots.press(id);
+    else if (control.hidden) this.tell("The code that drives this run has it in hand.");
+    else if (!control.disabled) control.click();
+    else if (this.usable) this.tell(WHY_NOT[/** @type {keyof typeof WHY_NOT} */ (id)]); // else the note says why
+  }
+
+  /** @param {any} raw */
+  setCurves(raw) {
+    this.plots.setCurves(raw);
+    const metrics = ownMetrics(this.plots.curves);
+    const names = metrics.map(({ name }) => name);
+    if (names.length !== this.own.size || names.some((name) => !this.own.has(name))) {
+      for (const { value } of this.own.values()) value.parentElement?.remove();
+      this.own = new Map(names.map((name) => [name, this.ownTile(name)]));
+    }
+    for (const { name, value, validation } of metrics) {
+      const tile = this.own.get(name);
+      if (!tile) continue;
+      setText(/** @type {Element} */ (tile.value.firstElementChild), value);
+      setText(tile.validation, validation);
+    }
+  }
+
+  /** @param {string} name */
+  ownTile(name) {
+    const group = make("div", "fz-metric");
+    group.title = `${name}: mean of the last training steps that have it; val.: the last validation`;
+    const value = make("dd", "", undefined, { "data-own": name });
+    const validation = make("span", "fz-validation", "");
+    value.append(make("span", "", ""), " ", validation);
+    group.append(make("dt", "", name), value);
+    this.metrics.append(group);
+    return { value, validation };
+  }
+
   /** @param {Run} run @param {boolean} usable */
   setRun(run, usable) {
+    this.usable = usable;
     const enabled = enabledActions(run.status);
     this.plots.setUsable(usable);
     this.start.disabled = !usable || !enabled.start;

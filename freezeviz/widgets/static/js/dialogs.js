@@ -35,7 +35,7 @@ function openDialog(root, title, cls) {
 /** The list of keys. @param {HTMLElement} root */
 export function showKeys(root) {
   const dialog = openDialog(root, "Keys", "fz-keys");
-  dialog.append(make("p", "fz-soft", "In the tree, while a row has the focus."));
+  dialog.append(make("p", "fz-soft", "In the tree, while a row has the focus. Undo, redo and those of run and plots: anywhere but in a field."));
   const groups = make("div", "fz-key-groups");
   const group = (/** @type {string} */ title, /** @type {[string[], string][]} */ lines) => {
     const box = make("section", "");

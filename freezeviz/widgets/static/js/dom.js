@@ -1,5 +1,6 @@
 // @ts-check
 /** Small tools for elements. */
+import { action, keyLabel } from "./actions.js";
 
 /** An element with a class, attributes and text. @param {string} tag @param {string} [cls] @param {string} [text]
  * @param {Record<string, string>} [attributes] */
@@ -32,7 +33,16 @@ export function button(action, label, title) {
   return element;
 }
 
-/** The same with SVG. @param {string} tag @param {Record<string, string>} attributes */
+/** A button that opens a menu. @param {string} action @param {string} label */
+export function menuButton(action, label) {
+  const opener = button(action, label);
+  opener.classList.add("fz-opens");
+  opener.setAttribute("aria-haspopup", "menu");
+  opener.setAttribute("aria-expanded", "false");
+  return opener;
+}
+
+/** An SVG element with attributes. @param {string} tag @param {Record<string, string>} attributes */
 export function makeSvg(tag, attributes) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -47,6 +57,20 @@ export function iconButton(action, label, icon) {
   element.setAttribute("aria-label", label);
   element.append(make("span", `fz-glyph fz-glyph-${icon}`, undefined, { "aria-hidden": "true" }));
   return element;
+}
+
+/** Tell the keys of what an element does: in its title, and to those who hear the page. @param {HTMLElement} element
+ * @param {string[]} ids of actions @param {string} [title] */
+export function tellKeys(element, ids, title = action(ids[0]).label) {
+  const keys = ids.flatMap((id) => action(id).keys ?? []);
+  if (!keys.length) return;
+  element.setAttribute("aria-keyshortcuts", keys.join(" "));
+  element.title = `${title} (${ids.map((id) => keyLabel(action(id).keys?.[0] ?? "")).join(" ")})`;
+}
+
+/** Whether one types in an element. @param {Element} element */
+export function isTextField(element) {
+  return element.matches("textarea, input:not([type=checkbox], [type=range])");
 }
 
 /** Text for those who hear the page. @param {string} text */

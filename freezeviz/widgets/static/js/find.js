@@ -67,12 +67,13 @@ function hasState(byte, locked, state) {
   return STATES[byte & 3] === state;
 }
 
-/** Rows that pass a filter, those and what is above them as `keep`, and which have kept rows below.
+/** Rows that pass a filter as `matched`, those and what is above them as `keep`, and which have kept rows below.
  * @param {Tree} tree @param {Uint8Array} state @param {Filter} filter @param {Int32Array} found */
 export function filterRows(tree, state, filter, found) {
   const kind = filter.kind ? tree.kinds.indexOf(filter.kind) : -1;
   const inFound = new Uint8Array(tree.n);
   if (filter.found) for (const i of found) inFound[i] = 1;
+  const matched = new Uint8Array(tree.n);
   const keep = new Uint8Array(tree.n);
   const open = new Uint8Array(tree.n);
   let count = 0;
@@ -84,10 +85,10 @@ export function filterRows(tree, state, filter, found) {
     if (filter.statistics && !(tree.flags[i] & FLAG_BUFFERS)) continue;
     if (filter.found && !inFound[i]) continue;
     count++;
-    keep[i] = 1;
+    matched[i] = keep[i] = 1;
     for (let p = tree.parent[i]; p >= 0 && !open[p]; p = tree.parent[p]) keep[p] = open[p] = 1;
   }
-  return { keep, open, count };
+  return { keep, open, matched, count };
 }
 
 /** Types of the modules and how many there are of each, most first. @param {Tree} tree @returns {[string, number][]} */

@@ -3,8 +3,7 @@
  * @typedef {import("./talk.js").Talk} Talk
  * @typedef {import("./grid.js").TreeGrid} TreeGrid
  */
-import { action, keyLabel } from "./actions.js";
-import { button, make, setAttribute } from "./dom.js";
+import { button, make, setAttribute, tellKeys } from "./dom.js";
 import { FilterBar } from "./filterbar.js";
 import { filterRows, haystack, isFiltering, kindCounts, nextFound, searchRows } from "./find.js";
 import { counted, nameOf } from "./format.js";
@@ -35,7 +34,8 @@ export class Finding {
 
   /** A button that shows and hides a panel. @param {string} id @param {string} label */
   opener(id, label) {
-    const opener = button(id, label, `${action(id).label} (${keyLabel(action(id).keys?.[0] ?? "")})`);
+    const opener = button(id, label);
+    tellKeys(opener, [id]);
     opener.setAttribute("aria-expanded", "false");
     return opener;
   }

@@ -5,6 +5,7 @@
  */
 import { keyAction, nextStartingWith } from "./keys.js";
 import { RowList } from "./rowlist.js";
+import { selectable } from "./selection.js";
 import { hasChildren } from "./tree.js";
 import { ROW_HEIGHT, listOffset, scrollTopOf } from "./window.js";
 
@@ -35,7 +36,7 @@ export class TreeGrid extends RowList {
     else if (target.closest(".fz-tied"))
       this.goTo(Number(target.closest(".fz-tied")?.getAttribute("data-row")));
     else if (event.shiftKey) {
-      this.selection.extend(this.rows, this.places, i);
+      this.selection.extend(this.rows, this.places, i, this.matched);
       this.selectionChanged();
     } else if (event.ctrlKey || event.metaKey) {
       this.selection.flip(i);
@@ -162,8 +163,13 @@ export class TreeGrid extends RowList {
   extendTo(i) {
     if (this.selection.anchor < 0 || !this.selection.count) this.selection.anchor = this.focus;
     this.setFocus(i, true);
-    this.selection.extend(this.rows, this.places, i);
+    this.selection.extend(this.rows, this.places, i, this.matched);
     this.selectionChanged();
+  }
+
+  /** All rows that show, of a filter those that pass it. */
+  selectAll() {
+    this.select(selectable(this.rows, this.matched));
   }
 
   flipFocused() {

@@ -1,5 +1,5 @@
 // @ts-check
-/** Where keys lead in the tree. Pure functions.
+/** What keys are called, and where they lead in the tree. Pure functions.
  * @typedef {import("./wire.js").Tree} Tree
  */
 import { hasChildren } from "./tree.js";
@@ -63,4 +63,10 @@ export function keyName(event) {
   if (event.shiftKey && (letter || key.length > 1)) parts.push("Shift");
   parts.push(letter ? key.toUpperCase() : key);
   return parts.join("+");
+}
+
+/** Whether a press, by its name, edits a text: what a field does with it by itself, and a notebook must not hear.
+ * @param {string} name see keyName */
+export function isEditing(name) {
+  return /^Control\+(Shift\+)?([ACVX]|Backspace|Delete|Home|End|Arrow\w+)$/.test(name);
 }

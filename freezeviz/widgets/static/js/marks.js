@@ -11,6 +11,8 @@
 const MOST_LABELS = 12;
 const TOUCHING = 8; // pixels between lines that look like one
 const LONGEST = 26; // characters of a label
+const NAME_EDGE = 4; // pixels between the name of a lane and the edges of its bar
+const LEAST_NAME = 24; // pixels: less of a name says nothing
 
 /** The trait `marks`. @param {any} raw @returns {Marks} */
 export function readMarks(raw) {
@@ -81,6 +83,40 @@ export function placeTexts(stretches, low, high, gap) {
     if (at >= low && free) places[i] = at;
   }
   return places;
+}
+
+/** Stretches that touch or overlap as one, in order. @param {{left: number, right: number}[]} bars */
+export function merged(bars) {
+  /** @type {{left: number, right: number}[]} */ const found = [];
+  for (const { left, right } of [...bars].sort((a, b) => a.left - b.left)) {
+    const last = found.at(-1);
+    if (last && left <= last.right) last.right = Math.max(last.right, right);
+    else found.push({ left, right });
+  }
+  return found;
+}
+
+/** Where the name of a lane stands: in a bar that has room for it, else on the ground beside one, else, cut, where the
+ * most room is; never across the edge of a bar, where half of it could not be read. Null where there is no room at all.
+ * @param {{left: number, right: number}[]} bars that are seen, in order, in pixels from the left end of the axes
+ * @param {number} pixels width of the axes @param {number} width of the name
+ * @returns {{left: number, room: number, inside: boolean} | null} */
+export function placeName(bars, pixels, width) {
+  const gaps = [0, ...bars.map((bar) => bar.right)].map((left, k) => ({ left, right: bars[k]?.left ?? pixels }));
+  const inside = bars.map((bar) => ({ ...bar, inside: true }));
+  const beside = gaps.map((gap) => ({ ...gap, inside: false }));
+  const [before, ...after] = beside;
+  const roomOf = (/** @type {{left: number, right: number}} */ place) => place.right - place.left - 2 * NAME_EDGE;
+  const fits = (/** @type {{left: number, right: number}} */ place) => roomOf(place) >= width;
+  const place = inside.find(fits) ?? after.find(fits) ?? [before, ...inside, ...after].find(fits);
+  if (place) {
+    // Left of the first bar it stands at that bar, not at the beginning of the run.
+    const left = place === before ? before.right - NAME_EDGE - width : place.left + NAME_EDGE;
+    return { left, room: Math.max(width, roomOf(place)), inside: place.inside };
+  }
+  const [most] = [...inside, ...beside].sort((a, b) => roomOf(b) - roomOf(a));
+  if (roomOf(most) < LEAST_NAME) return null;
+  return { left: most.left + NAME_EDGE, room: roomOf(most), inside: most.inside };
 }
 
 /** The start of a text that fits: "top m…". @param {string} text @param {(text: string) => boolean} fits */

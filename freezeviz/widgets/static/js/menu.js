@@ -13,6 +13,7 @@ export class Menu {
     this.root = root;
     /** @type {HTMLElement | null} */ this.box = null;
     /** @type {HTMLElement | null} */ this.opener = null;
+    /** Gets the focus afterwards. @type {HTMLElement | null} */ this.before = null;
     this.away = (/** @type {Event} */ event) => {
       const path = event.composedPath();
       if (this.box && !path.includes(this.box) && !(this.opener && path.includes(this.opener)))
@@ -24,9 +25,9 @@ export class Menu {
     return this.box !== null;
   }
 
-  /** Open at a button, which gets the focus back; a second press closes.
-   * @param {HTMLElement} button @param {Item[]} items */
-  openAt(button, items) {
+  /** Open at a button; a second press closes. What had the focus gets it back: the button that was pressed, or the row
+   * from which a key opened it. @param {HTMLElement} button @param {Item[]} items @param {HTMLElement | null} before */
+  openAt(button, items, before) {
     if (this.opener === button) return this.close(true);
     const place = button.getBoundingClientRect();
     this.open(
@@ -35,15 +36,17 @@ export class Menu {
       place.left,
       place.bottom + 4,
       button.getAttribute("aria-label") ?? button.textContent ?? "",
+      before,
     );
     setAttribute(button, "aria-expanded", "true");
   }
 
   /** @param {HTMLElement | null} opener @param {Item[]} items @param {number} x @param {number} y of the window
-   * @param {string} label */
-  open(opener, items, x, y, label) {
+   * @param {string} label @param {HTMLElement | null} [before] */
+  open(opener, items, x, y, label, before = opener) {
     this.close(false);
     this.opener = opener;
+    this.before = before;
     const box = make("div", "fz-menu", undefined, { role: "menu", "aria-label": label });
     for (const item of items)
       box.append(item ? this.item(item) : make("div", "fz-line-between", undefined, { role: "separator" }));
@@ -129,13 +132,13 @@ export class Menu {
 
   /** @param {boolean} giveBack the focus to what opened it */
   close(giveBack) {
-    const { box, opener } = this;
+    const { box, opener, before } = this;
     if (!box) return;
-    this.box = this.opener = null;
+    this.box = this.opener = this.before = null;
     window.removeEventListener("pointerdown", this.away, true);
     window.removeEventListener("blur", this.away);
     if (opener?.hasAttribute("aria-haspopup")) opener.setAttribute("aria-expanded", "false");
     box.remove();
-    if (giveBack) giveFocusBack(this.root, opener);
+    if (giveBack) giveFocusBack(this.root, before);
   }
 }

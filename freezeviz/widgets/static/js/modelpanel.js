@@ -3,10 +3,10 @@
  * @typedef {import("./talk.js").Talk} Talk
  * @typedef {import("./wire.js").Info} Info
  */
-import { AT_ROW, action, actionOf } from "./actions.js";
+import { AT_ROW, REPEATED, action, actionOf } from "./actions.js";
 import { DetailsPane } from "./details.js";
 import { showKeys, showText } from "./dialogs.js";
-import { button, copyText, make, setAttribute, setText } from "./dom.js";
+import { button, copyText, make, menuButton, setAttribute, setText } from "./dom.js";
 import { Finding } from "./finding.js";
 import { counted, formatCount, formatShare, nameOf } from "./format.js";
 import { TreeGrid } from "./grid.js";
@@ -52,7 +52,7 @@ export class ModelPanel {
     this.picked.append(
       this.pickedText,
       ...["freeze", "unfreeze"].map((id) => button(id, action(id).label)),
-      this.opens("row_menu", "More"),
+      menuButton("row_menu", "More"),
       button("deselect", "Clear"),
     );
     const foot = make("div", "fz-foot");
@@ -86,15 +86,6 @@ export class ModelPanel {
     this.grid.dispose();
     this.finding.dispose();
     this.details.dispose();
-  }
-
-  /** @param {string} id @param {string} label */
-  opens(id, label) {
-    const opener = button(id, label);
-    opener.classList.add("fz-opens");
-    opener.setAttribute("aria-haspopup", "menu");
-    opener.setAttribute("aria-expanded", "false");
-    return opener;
   }
 
   // ---- from the kernel
@@ -236,7 +227,12 @@ export class ModelPanel {
   /** @param {string} name */
   preset(name) {
     if (this.dead) return;
-    const at = AT_ROW.includes(name) ? { at: pathOf(this.grid.tree, this.grid.focus) } : {};
+    const here = pathOf(this.grid.tree, this.grid.focus);
+    if (AT_ROW.includes(name) && !here) {
+      this.setNote("Choose a row below the model first: up to it, or after it, is frozen.", "info");
+      return;
+    }
+    const at = AT_ROW.includes(name) ? { at: here } : {};
     this.talk.send("do", { action: "preset", name, ...at });
   }
 
@@ -256,17 +252,17 @@ export class ModelPanel {
     else if (id === "lock") this.change(this.allHave(BIT_LOCKED) ? "unlock" : "lock");
     else if (AT_ROW.includes(id)) this.preset(id);
     else if (["freeze_all", "unfreeze_all", "undo", "redo"].includes(id)) this.talk.send(id);
-    else if (id === "presets") this.menu.openAt(at ?? this.tools.presets, presetItems(this));
-    else if (id === "columns") this.menu.openAt(at ?? this.tools.columns, columnItems(this));
-    else if (id === "more") this.menu.openAt(this.tools.more, moreItems(this));
-    else if (id === "row_menu" && at) this.menu.openAt(at, rowItems(this));
+    else if (id === "presets") this.menu.openAt(at ?? this.tools.presets, presetItems(this), at);
+    else if (id === "columns") this.menu.openAt(at ?? this.tools.columns, columnItems(this), at);
+    else if (id === "more") this.menu.openAt(this.tools.more, moreItems(this), at);
+    else if (id === "row_menu" && at) this.menu.openAt(at, rowItems(this), at);
     else if (id === "menu") this.menuAtFocus();
     else if (id === "search") this.finding.search.focus();
     else if (id === "next" || id === "previous") this.finding.step(id === "next" ? 1 : -1, at === null);
     else if (id === "filter" || id === "selector") this.finding.toggle(id);
     else if (id === "select") grid.flipFocused();
     else if (id === "select_down" || id === "select_up") grid.extend(id === "select_down" ? 1 : -1);
-    else if (id === "select_all") grid.select(grid.rows);
+    else if (id === "select_all") grid.selectAll();
     else if (id === "deselect") {
       grid.deselect();
       this.finding.leave(-1);
@@ -392,7 +388,7 @@ export class ModelPanel {
       const end = event.key === "Home" || event.key === "End"; // with Ctrl as without
       return (end || (!event.ctrlKey && !event.metaKey)) && !event.altKey && this.grid.key(event);
     }
-    if (event.repeat && !["select_down", "select_up", "next", "previous"].includes(id)) return true;
+    if (event.repeat && !REPEATED.includes(id)) return true;
     return this.act(id);
   }
 

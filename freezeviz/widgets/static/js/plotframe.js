@@ -5,7 +5,7 @@
  *   zoomOut: () => void}} FrameHear
  * @typedef {{tab: string, empty: boolean, tabled: boolean, axes: string[], zoomed: boolean, summary: string}} FrameState
  */
-import { make, reachable, setAttribute, setText } from "./dom.js";
+import { make, reachable, setAttribute, setText, tellKeys } from "./dom.js";
 
 export const HOW_TO = "Drag to zoom, double-click to zoom out. With the keyboard: arrows, + and −, Escape.";
 const TABS = { curves: "Curves", gradients: "Gradients", cost: "Cost" };
@@ -16,6 +16,7 @@ const EMPTY = {
   cost: "Time and memory of each step appear here once training runs.",
 };
 const AXES = ["step", "epoch", "time"];
+const FORMATS = ["png", "svg", "csv"];
 /** Positions of the slider: none, then ever slower means. */
 const SMOOTH = [0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999];
 
@@ -43,10 +44,10 @@ export class PlotFrame {
       this.tabs[name] = tab;
       tablist.append(tab);
     }
-    this.tableButton = smallButton("Table", "The numbers of this plot as a table", hear.table);
-    this.saves = ["png", "svg", "csv"].map((format) => {
+    this.tableButton = smallButton("Table", "The numbers of this plot as a table", hear.table, "table");
+    this.saves = FORMATS.map((format) => {
       const what = format === "csv" ? "all numbers of the run as CSV" : `this plot as ${format.toUpperCase()}`;
-      return smallButton(format.toUpperCase(), `Save ${what}`, () => hear.save(format));
+      return smallButton(format.toUpperCase(), `Save ${what}`, () => hear.save(format), format);
     });
     const outs = make("span", "fz-group fz-outs");
     outs.append(this.tableButton, ...this.saves);
@@ -68,6 +69,10 @@ export class PlotFrame {
       })
     );
     this.smoothText = make("output", "fz-smoothtext", "off");
+    this.changed = hear.changed;
+    tellKeys(this.axisField, ["axis"]);
+    tellKeys(this.logField, ["log"]);
+    tellKeys(this.smoothField, ["rougher", "smoother"], "Smooth less, more");
     for (const field of [this.axisField, this.logField]) field.addEventListener("change", hear.changed);
     this.smoothField.addEventListener("input", hear.changed);
     this.zoomOut = smallButton("Zoom out", "Show the whole run", hear.zoomOut);
@@ -108,6 +113,24 @@ export class PlotFrame {
     return SMOOTH[Number(this.smoothField.value)];
   }
 
+  /** The button of an action. @param {string} id */
+  buttonOf(id) {
+    return id === "table" ? this.tableButton : this.saves[FORMATS.indexOf(id)];
+  }
+
+  /** What a key does to a field; says what it is then. @param {string} id of an action */
+  change(id) {
+    const { axisField, logField, smoothField } = this;
+    if (id === "axis") {
+      const names = [...axisField.options].filter((option) => !option.disabled).map((option) => option.value);
+      axisField.value = names[(names.indexOf(axisField.value) + 1) % names.length];
+    } else if (id === "log") logField.checked = !logField.checked;
+    else smoothField.stepUp(id === "smoother" ? 1 : -1); // stays within its ends
+    this.changed();
+    if (id === "axis") return `x axis: ${this.axis}`;
+    return id === "log" ? `Log scale ${this.log ? "on" : "off"}` : `Smooth ${this.smooth || "off"}`;
+  }
+
   /** @param {FrameState} state */
   show(state) {
     const tab = /** @type {keyof typeof TABS} */ (state.tab);
@@ -138,11 +161,12 @@ export class PlotFrame {
   }
 }
 
-/** @param {string} text @param {string} title @param {() => void} pressed */
-function smallButton(text, title, pressed) {
+/** @param {string} text @param {string} title @param {() => void} pressed @param {string} [id] of an action with keys */
+function smallButton(text, title, pressed, id) {
   const element = /** @type {HTMLButtonElement} */ (
     make("button", "fz-button fz-small", text, { type: "button", title })
   );
+  if (id) tellKeys(element, [id], title);
   element.addEventListener("click", pressed);
   return element;
 }

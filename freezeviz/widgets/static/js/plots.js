@@ -18,14 +18,17 @@ import { HOW_TO, PlotFrame } from "./plotframe.js";
 import { costPanels, metricPanels } from "./panels.js";
 import { costInWords, curvesReading, gradientReading, heatInWords } from "./readings.js";
 import { curvesTable, costTable, heatTable } from "./tables.js";
+import { revive } from "./wire.js";
 
 const FINER_AFTER_MS = 150;
 
 export class Plots {
-  /** @param {Ask} ask @param {(text: string) => void} tell */
-  constructor(ask, tell) {
+  /** @param {Ask} ask @param {(text: string) => void} tell for all to see
+   * @param {(text: string) => void} say to those who hear the page */
+  constructor(ask, tell, say) {
     this.ask = ask;
     this.tell = tell;
+    this.say = say;
     this.tab = "curves";
     this.mode = "light";
     this.tabled = false;
@@ -297,6 +300,21 @@ export class Plots {
     return true;
   }
 
+  /** By key, what a button or a field above the plots does. @param {string} id of an action */
+  press(id) {
+    const { frame } = this;
+    const control = frame.buttonOf(id);
+    if (control && !control.disabled) {
+      const within = frame.place.contains(document.activeElement);
+      control.click();
+      // Plot and table take each other's place: the focus goes along.
+      if (within && id === "table") (this.tabled ? frame.table : this.charts.element).focus({ preventScroll: true });
+    } else if (control) {
+      if (this.usable) this.tell("There is nothing in this plot yet.");
+    } else if (id !== "axis" && this.tab !== "curves") this.tell("Log scale and smoothing are about the curves.");
+    else this.say(frame.change(id));
+  }
+
   /** @param {KeyboardEvent} event */
   tabKey(event) {
     const names = Object.keys(this.frame.tabs);
@@ -376,15 +394,6 @@ export class Plots {
       this.tell(`Saved ${answer.name}.`);
     });
   }
-}
-
-/** Bytes of an answer are in its buffers: {"buffer": 3} stands for the fourth. @param {any} value
- * @param {DataView[]} buffers @returns {any} */
-export function revive(value, buffers) {
-  if (Array.isArray(value)) return value.map((item) => revive(item, buffers));
-  if (value === null || typeof value !== "object") return value;
-  if (Number.isInteger(value.buffer)) return buffers[value.buffer];
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, revive(item, buffers)]));
 }
 
 /** @param {number} value */

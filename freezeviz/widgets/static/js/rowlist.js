@@ -31,6 +31,7 @@ export class RowList {
     /** @type {Uint8Array} */ this.state = new Uint8Array(0);
     /** @type {Uint8Array} */ this.open = new Uint8Array(0);
     /** What a filter leaves, and what was open before it. @type {Uint8Array | null} */ this.keep = null;
+    /** Of that, what passes it: the others are above such rows. @type {Uint8Array | null} */ this.matched = null;
     /** @type {Uint8Array | null} */ this.openBefore = null;
     /** @type {Int32Array} */ this.rows = new Int32Array(0);
     /** @type {Int32Array} */ this.places = new Int32Array(0);
@@ -91,7 +92,7 @@ export class RowList {
     const focusPath = old.n ? pathOf(old, this.focus) : "";
     const selected = new Set(this.selection.rows().map((i) => pathOf(old, i)));
     this.tree = tree;
-    this.rowOfPath = this.pathsOfRows = this.keep = this.openBefore = this.preview = null;
+    this.rowOfPath = this.pathsOfRows = this.keep = this.matched = this.openBefore = this.preview = null;
     this.open = initiallyOpen(tree, FEW_ROWS);
     this.focus = 0;
     this.selection = new Selection(tree.n);
@@ -241,14 +242,15 @@ export class RowList {
     this.paintAll();
   }
 
-  /** @param {{keep: Uint8Array, open: Uint8Array} | null} filtered */
+  /** @param {{keep: Uint8Array, open: Uint8Array, matched: Uint8Array} | null} filtered */
   setFilter(filtered) {
     if (filtered) {
       this.openBefore ??= this.open;
       this.keep = filtered.keep;
       this.open = filtered.open;
+      this.matched = filtered.matched;
     } else if (this.keep) {
-      this.keep = null;
+      this.keep = this.matched = null;
       this.open = this.openBefore ?? this.open;
       this.openBefore = null;
     } else return;

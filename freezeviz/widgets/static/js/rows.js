@@ -161,8 +161,9 @@ function paintState(grid, i, row) {
   chip.classList.toggle("fz-pending", shown);
   setAttribute(chip, "aria-checked", CHECKED[byte & 3]);
   setAttribute(chip, "aria-disabled", state === "none" ? "true" : null);
-  setText(word, state === "none" ? "—" : shown ? "pending" : held ? "held" : state);
+  setText(word, held && !shown ? "held" : state === "none" ? "—" : shown ? "pending" : state);
   const parts = [state === "none" ? "no parameters" : held ? "frozen and held" : state];
+  if (state === "none" && held) parts.push("held");
   if (locked) parts.push("locked");
   if (pending) parts.push("change pending");
   setAttribute(chip, "aria-label", parts.join(", "));
@@ -171,9 +172,9 @@ function paintState(grid, i, row) {
     const inside = grid.countBefore[grid.tree.end[i]] - grid.countBefore[i];
     const frozen = (grid.frozenBefore[grid.tree.end[i]] ?? 0) - (grid.frozenBefore[i] ?? 0);
     hint = `${frozen.toLocaleString("en-US")} of ${inside.toLocaleString("en-US")} parameters frozen`;
-    if (held) hint += "\nHeld: running statistics and dropout stand still too";
     if (shown) hint += "\nRequested; takes effect between two steps";
   }
+  if (held) hint += `\nHeld: running statistics and dropout stand still${state === "none" ? "" : " too"}`;
   if (byte & BIT_LOCKED) hint += "\nLocked (Shift+L)";
   else if (locked) hint += "\nLocked, as something above it is";
   if (chip.title !== hint) chip.title = hint;

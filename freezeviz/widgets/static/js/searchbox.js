@@ -1,6 +1,6 @@
 // @ts-check
 /** The search box: highlights while one types, counts, and goes from one found row to the next. */
-import { iconButton, make, setAttribute, setText } from "./dom.js";
+import { iconButton, make, setAttribute, setText, tellKeys } from "./dom.js";
 import { formatCount } from "./format.js";
 
 export class SearchBox {
@@ -13,7 +13,7 @@ export class SearchBox {
         type: "search",
         placeholder: "Search names and types",
         "aria-label": "Search names and types",
-        "aria-keyshortcuts": "/",
+        "aria-keyshortcuts": "/ Control+F",
         autocomplete: "off",
         spellcheck: "false",
         maxlength: "500",
@@ -22,6 +22,8 @@ export class SearchBox {
     this.count = make("span", "fz-search-count", "");
     this.previous = iconButton("previous", "Previous found row", "up");
     this.next = iconButton("next", "Next found row", "down");
+    tellKeys(this.previous, ["previous"]);
+    tellKeys(this.next, ["next"]);
     this.element.append(this.input, this.count, this.previous, this.next);
     /** @type {ReturnType<typeof setTimeout> | undefined} */ this.timer = undefined;
     this.input.addEventListener("input", () => this.typed());

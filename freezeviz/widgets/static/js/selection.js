@@ -34,14 +34,16 @@ export class Selection {
     this.anchor = i;
   }
 
-  /** Shift+click: from the anchor to row i, as they show. @param {Int32Array} rows @param {Int32Array} places
-   * @param {number} i */
-  extend(rows, places, i) {
+  /** Shift+click: from the anchor to row i, as they show. With a filter, those that pass it: what is above them shows
+   * too, and freezing it would freeze rows that nobody sees. @param {Int32Array} rows @param {Int32Array} places
+   * @param {number} i @param {Uint8Array | null} [matched] */
+  extend(rows, places, i, matched = null) {
     const from = this.anchor >= 0 && places[this.anchor] >= 0 ? places[this.anchor] : places[i];
     if (this.anchor < 0 || places[this.anchor] < 0) this.anchor = i;
     const to = places[i];
     this.clear();
-    for (let k = Math.min(from, to); k <= Math.max(from, to); k++) this.set(rows[k], true);
+    for (let k = Math.min(from, to); k <= Math.max(from, to); k++)
+      if (passes(matched, rows[k])) this.set(rows[k], true);
   }
 
   /** @param {Iterable<number>} rows */
@@ -56,6 +58,16 @@ export class Selection {
     for (let i = 0; i < this.marks.length; i++) if (this.marks[i]) rows.push(i);
     return rows;
   }
+}
+
+/** Whether a filter, if there is one, lets a row pass. @param {Uint8Array | null} matched @param {number} i */
+function passes(matched, i) {
+  return matched === null || matched[i] === 1;
+}
+
+/** Rows that show and pass the filter, if there is one. @param {Int32Array} rows @param {Uint8Array | null} matched */
+export function selectable(rows, matched) {
+  return rows.filter((i) => passes(matched, i));
 }
 
 /** Of some rows, those without one of the others above them: what is done to a row is done to all below it.

@@ -1,7 +1,6 @@
 // @ts-check
 /** The few buttons above the tree; what is used less is in their menus. */
-import { action, keyLabel } from "./actions.js";
-import { button, iconButton, make, passFocusOn, setAttribute } from "./dom.js";
+import { button, iconButton, make, menuButton, passFocusOn, setAttribute, tellKeys } from "./dom.js";
 
 export class Toolbar {
   constructor() {
@@ -10,8 +9,8 @@ export class Toolbar {
     this.redo = iconButton("redo", "Redo", "redo");
     this.freeze = button("freeze_all", "Freeze all");
     this.unfreeze = button("unfreeze_all", "Unfreeze all");
-    this.presets = this.menuButton("presets", "Presets");
-    this.columns = this.menuButton("columns", "Columns");
+    this.presets = menuButton("presets", "Presets");
+    this.columns = menuButton("columns", "Columns");
     this.more = iconButton("more", "More", "more");
     this.more.setAttribute("aria-haspopup", "menu");
     this.more.setAttribute("aria-expanded", "false");
@@ -29,9 +28,7 @@ export class Toolbar {
     for (const other of this.buttons()) {
       const id = other.getAttribute("data-action") ?? "";
       if (id === "more") continue;
-      const keys = action(id).keys ?? [];
-      if (keys.length) other.setAttribute("aria-keyshortcuts", keys.join(" "));
-      if (keys.length) other.title = `${action(id).label} (${keyLabel(keys[0])})`;
+      tellKeys(other, [id]);
     }
   }
 
@@ -40,15 +37,6 @@ export class Toolbar {
     const group = make("span", "fz-group");
     group.append(...buttons);
     return group;
-  }
-
-  /** @param {string} id @param {string} label */
-  menuButton(id, label) {
-    const opener = button(id, label);
-    opener.classList.add("fz-opens");
-    opener.setAttribute("aria-haspopup", "menu");
-    opener.setAttribute("aria-expanded", "false");
-    return opener;
   }
 
   /** @returns {HTMLButtonElement[]} */

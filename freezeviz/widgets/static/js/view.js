@@ -3,10 +3,12 @@
  * @typedef {import("./wire.js").Model} Model
  * @typedef {import("./wire.js").Run} Run
  */
+import { REPEATED, UNDOING, actionOf } from "./actions.js";
 import { setBanner } from "./banners.js";
 import { Dashboard, enabledActions } from "./dashboard.js";
-import { button, make, setAttribute } from "./dom.js";
-import { keyName } from "./keys.js";
+import { button, isTextField, make, setAttribute } from "./dom.js";
+import { FieldUndo } from "./fieldundo.js";
+import { isEditing, keyName } from "./keys.js";
 import { ModelPanel } from "./modelpanel.js";
 import { Talk } from "./talk.js";
 import { bytesOf } from "./wire.js";
@@ -29,6 +31,7 @@ export class View {
     this.columns.append(this.panel.element);
     this.root.append(this.banners, this.columns);
     el.append(this.root);
+    this.fields = new FieldUndo(this.root);
 
     /** @type {[string, (...args: any[]) => void][]} */
     this.handlers = [
@@ -38,7 +41,7 @@ export class View {
       ["change:roles", () => this.readMeasures()],
       ["change:info", () => this.readInfo()],
       ["change:run", () => this.readRun()],
-      ["change:curves", () => this.dashboard?.plots.setCurves(model.get("curves"))],
+      ["change:curves", () => this.dashboard?.setCurves(model.get("curves"))],
       ["change:marks", () => this.dashboard?.plots.setMarks(model.get("marks"))],
       ["change:heat", () => this.dashboard?.plots.setHeat(model.get("heat"))],
       ["msg:custom", (message, buffers) => this.received(message, buffers)],
@@ -115,13 +118,14 @@ export class View {
     const dashboard = new Dashboard(
       (about, rest, answered) => this.talk.ask(about, rest, answered),
       (text) => this.panel.setNote(text, "info"),
+      (text) => this.panel.say(text),
     );
     // In one column the run stands above the tree, the buttons and the curve first: so Tab has to find them first.
     this.columns.prepend(dashboard.element);
     this.dashboard = dashboard;
     dashboard.plots.setMarks(this.model.get("marks"));
     dashboard.plots.setHeat(this.model.get("heat"));
-    dashboard.plots.setCurves(this.model.get("curves"));
+    dashboard.setCurves(this.model.get("curves"));
     return dashboard;
   }
 
@@ -205,22 +209,19 @@ export class View {
       if (menu.key(event)) event.preventDefault();
       return;
     }
+    const name = keyName(event);
     if (target.closest(".fz-dialog")) {
       event.stopPropagation(); // its keys work by themselves
+      // But for undo: a browser's is of the whole page, and nothing in here can be undone.
+      if (UNDOING.includes(actionOf(name)?.id ?? "")) event.preventDefault();
       return;
     }
     if (event.key === "Tab") return;
-    const name = keyName(event);
-    if (this.panel.key(event, target, name)) {
+    if (this.panel.key(event, target, name) || this.dashboard?.key(event) || this.keyAnywhere(event, target, name)) {
       event.stopPropagation();
       event.preventDefault();
-    } else if (this.dashboard?.key(event)) {
-      event.stopPropagation();
-      event.preventDefault();
-    } else if (target === this.dashboard?.epochs && name === "Enter") {
-      event.stopPropagation();
-      event.preventDefault();
-      this.startRun();
+    } else if (isTextField(target) && isEditing(name)) {
+      event.stopPropagation(); // the field copies and moves by itself; a notebook would do so with its cells
     } else if (
       !event.ctrlKey &&
       !event.metaKey &&
@@ -230,6 +231,27 @@ export class View {
     ) {
       event.stopPropagation(); // typed here, not a command of the notebook
     }
+  }
+
+  /** Keys that mean the same in all parts of the view, and Enter in the field of epochs.
+   * @param {KeyboardEvent} event @param {Element} target @param {string} name @returns {boolean} whether it was one */
+  keyAnywhere(event, target, name) {
+    if (target === this.dashboard?.epochs && name === "Enter") {
+      this.startRun();
+      return true;
+    }
+    const found = actionOf(name);
+    if (!found?.everywhere) return false;
+    if (isTextField(target)) {
+      if (!UNDOING.includes(found.id)) return false;
+      this.fields.step(target, found.id === "undo" ? "undo" : "redo");
+      return true;
+    }
+    if (event.repeat && !REPEATED.includes(found.id)) return true;
+    if (this.panel.act(found.id)) return true;
+    if (this.dashboard) this.dashboard.press(found.id);
+    else if (!this.dead) this.panel.setNote("There is no run yet: a Trainer has one, or a loop with fv.steps.", "info");
+    return true;
   }
 
   /** A message that waits long means a busy kernel, or one that is gone without a word. */

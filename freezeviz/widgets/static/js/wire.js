@@ -80,3 +80,12 @@ export function float32(value) {
 export function uint8(value) {
   return Array.isArray(value) ? Uint8Array.from(value) : bytesOf(value).slice();
 }
+
+/** Bytes of an answer are in its buffers: {"buffer": 3} stands for the fourth. @param {any} value
+ * @param {DataView[]} buffers @returns {any} */
+export function revive(value, buffers) {
+  if (Array.isArray(value)) return value.map((item) => revive(item, buffers));
+  if (value === null || typeof value !== "object") return value;
+  if (Number.isInteger(value.buffer)) return buffers[value.buffer];
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, revive(item, buffers)]));
+}
