@@ -14,7 +14,7 @@ from freezeviz.train._measures import Measures
 from freezeviz.train._observers import Observers
 from freezeviz.train._pace import Pace
 
-SHARE = 0.02  # of a run's time
+SHARE = 0.01  # of a run's time
 SHORTEST = 0.2  # seconds between two measured steps: nobody reads faster
 
 

@@ -127,7 +127,7 @@ class Run:
         return self._loop.meter.measures
 
     def watch_measures(self) -> Callable[[], None]:
-        """Have layers measured from now on: a few steps, about 2 % of the time, and after freezes.
+        """Have layers measured from now on: a few steps, about 1 % of the time, and after freezes.
 
         Each measured step is a `Measured` event; `measures` has the newest values and gradients
         over time. No number of the training is changed by it. Where the model's adapter cannot
