@@ -264,16 +264,24 @@ class RunCore(ABC):
             hold=hold,
             requested=command.requested,
             reset_state=command.reset_state,
-            **({"label": command.label} if command.label else {}),
+            label=command.label,
         )
 
     def _freeze_event(
-        self, what: str, paths: tuple[str, ...], frozen: bool, origin: str, **more: Any
+        self,
+        what: str,
+        paths: tuple[str, ...],
+        frozen: bool,
+        origin: str,
+        label: str = "",
+        **more: Any,
     ) -> events.FreezeChanged:
         now = self.now()
-        label = f"{'freeze' if frozen else 'unfreeze'} {what}"
-        fields = {"hold": None, "requested": now[2], "label": label} | more
-        return events.FreezeChanged(*now, frozen=frozen, paths=paths, origin=origin, **fields)
+        label = label or f"{'freeze' if frozen else 'unfreeze'} {what}"
+        fields = {"hold": None, "requested": now[2]} | more
+        return events.FreezeChanged(
+            *now, frozen=frozen, paths=paths, label=label, origin=origin, **fields
+        )
 
     def _set_learning_rate(self, rate: float) -> None:
         raise NotImplementedError  # only asked of runs that have an optimizer

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from freezeviz import nn
 from freezeviz.train import _features_judge, _pinned
 from tests.standin_cupy import cupy_of, host_reads, on_device_only
-from tests.train._features import images, told, trainer_of
+from tests.train._features import conv_net, images, told, trainer_of
 
 CALLS = [lambda t: t.fit(3, progress=False), lambda t: list(t.steps(3))]
 
@@ -15,13 +14,6 @@ CALLS = [lambda t: t.fit(3, progress=False), lambda t: list(t.steps(3))]
 def always_worth_it(monkeypatch):
     """Small models are not worth a cache: let them be."""
     monkeypatch.setattr(_features_judge, "FETCH", -1e9)
-
-
-def conv_net():
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 8), nn.ReLU(),
-        nn.Linear(8, 3),
-    )  # fmt: skip
 
 
 def trainer_on(place, cache=True, **options):

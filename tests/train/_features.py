@@ -24,6 +24,13 @@ def tokens(n=SAMPLES, length=5, seed=0):
     return rng.integers(0, 11, (n, length)), rng.integers(0, 3, n)
 
 
+def conv_net():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 8), nn.ReLU(),
+        nn.Linear(8, 3),
+    )  # fmt: skip
+
+
 def trainer_of(make, frozen, cache, **options):
     fv.seed(0)
     model = make()

@@ -22,6 +22,7 @@ from tests.train._features import (
     Counting,
     assert_same,
     both,
+    conv_net,
     driven,
     images,
     rows,
@@ -35,13 +36,6 @@ from tests.train._features import (
 def always_worth_it(monkeypatch):
     """Small models are not worth a cache: let them be."""
     monkeypatch.setattr(_features_judge, "FETCH", -1e9)
-
-
-def conv_net():
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 8), nn.ReLU(),
-        nn.Linear(8, 3),
-    )  # fmt: skip
 
 
 def counting_net():
