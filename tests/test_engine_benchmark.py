@@ -312,7 +312,7 @@ def test_an_interrupted_run_keeps_and_reports_what_it_measured(table, monkeypatc
 @pytest.mark.parametrize(
     ("given", "chosen"),
     [
-        ("freezeviz", [NUMPYS, "freezeviz (numba)", "freezeviz (mkl)"]),
+        ("freezeviz", [NUMPYS, "freezeviz (numba)"]),
         ("numba", ["freezeviz (numba)"]),
         ("jax,numpy,torch", ["torch", NUMPYS, "jax"]),
     ],
@@ -389,18 +389,6 @@ def test_an_engine_with_other_kernels_than_its_own_is_left_out(monkeypatch):
     check_kernels("")
     with pytest.raises(SystemExit, match="the kernels are those of numpy"):
         check_kernels("numba")
-
-
-def test_an_engine_with_another_library_than_its_own_is_left_out(monkeypatch):
-    pytest.importorskip("numba")
-    from freezeviz.autodiff._numba import _library
-
-    monkeypatch.setattr(fv, "kernels", lambda: "numba")
-    for name, fitting, other in (("SciPy's", "scipy", "auto"), ("libmkl_rt.so", "auto", "scipy")):
-        monkeypatch.setattr(_library, "LIBRARY", _library.LIBRARY._replace(name=name))
-        check_kernels("numba", fitting)
-        with pytest.raises(SystemExit, match=f"the kernels call {name} library"):
-            check_kernels("numba", other)
 
 
 def test_a_slow_engine_takes_fewer_steps(monkeypatch):

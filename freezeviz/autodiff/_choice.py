@@ -52,12 +52,6 @@ def use_kernels(kernels: str) -> None:
     MissingExtraError
         If Numba is asked for and not installed.
 
-    Notes
-    -----
-    Matrix products within compiled kernels are SciPy's, or Intel's where MKL is installed
-    (``pip install "freezeviz[mkl]"``). ``FREEZEVIZ_BLAS`` chooses: ``'auto'``, ``'scipy'``, or the
-    file of a library with Fortran's ``sgemm_``.
-
     Examples
     --------
     >>> import freezeviz as fv
@@ -180,6 +174,6 @@ def _try() -> _Loaded:
             importlib.import_module("freezeviz.autodiff._numba").compile_all()
     except Exception as error:
         # Anything: another version of NumPy than Numba knows, a processor that LLVM does not.
-        line = str(error).strip().partition("\n")[0].rstrip(".")
+        line = str(error).strip().partition("\n")[0]
         return _Loaded(f"Numba's kernels cannot be used: {type(error).__name__}: {line}.", error)
     return _Loaded(None)

@@ -1,4 +1,4 @@
-"""Matrix products within kernels: the single-precision product of a BLAS library.
+"""Matrix products within kernels: the single-precision product of SciPy's BLAS.
 
 Its address is an argument of the kernels, not a constant in them: compiled code lies on disk, and
 the library somewhere else in every process.
@@ -7,13 +7,12 @@ the library somewhere else in every process.
 from typing import Any
 
 import numba as nb
+import scipy.linalg.cython_blas  # noqa: F401  loads the library
 from llvmlite import ir
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import get_cython_function_address, intrinsic
 
-from freezeviz.autodiff._numba._library import LIBRARY
-
-SGEMM: int = LIBRARY.sgemm
+SGEMM: int = get_cython_function_address("scipy.linalg.cython_blas", "sgemm")
 
 _I8, _I32, _F32 = ir.IntType(8), ir.IntType(32), ir.FloatType()
 # Of Fortran's sgemm(transa, transb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc): what is passed

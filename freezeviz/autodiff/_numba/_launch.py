@@ -7,17 +7,19 @@ Somebody else's product in another thread may run on one core for these microsec
 same result; what somebody else sets in the meantime stays.
 """
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
 from numba.np.ufunc import parallel as numba_threads
+from threadpoolctl import ThreadpoolController
 
 from freezeviz.autodiff import _sets
-from freezeviz.autodiff._numba._library import LIBRARY
 
 SINGLE = np.dtype(np.float32)
 # Multiply-adds, and entries, below which calls are left to NumPy's kernels. For so few, BLAS takes
@@ -31,6 +33,45 @@ NARROW = 32
 # What stands for an array that a call does not need.
 VECTOR = np.zeros(1, np.float32)
 MATRIX = np.zeros((1, 1), np.float32)
+
+# How BLAS libraries call their setting; OpenBLAS with the affixes that builds of it have.
+_NAMES = {
+    "openblas": ("openblas_get_num_threads", "openblas_set_num_threads"),
+    "mkl": ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
+    "blis": ("bli_thread_get_num_threads", "bli_thread_set_num_threads"),
+}
+_AFFIXES = [(prefix, suffix) for prefix in ("", "scipy_") for suffix in ("", "64_", "_64")]
+
+
+class _Threads(NamedTuple):
+    get: Callable[[], int]
+    set: Callable[[int], Any]
+
+
+def _controls() -> list[_Threads]:
+    """Return the controls of the BLAS libraries that `_blas.SGEMM` may be of."""
+    import scipy
+
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    # SciPy's wheels bring a library of their own, beside NumPy's. Else it is the one of all.
+    home = Path(scipy.__file__).parent
+    own = [
+        lib for lib in found if "scipy.libs" in lib.filepath or home in Path(lib.filepath).parents
+    ]
+    return [control for lib in own or found if (control := _control(lib)) is not None]
+
+
+def _control(lib: Any) -> _Threads | None:
+    if lib.internal_api not in _NAMES:
+        return None
+    get, set_ = _NAMES[lib.internal_api]
+    # Not the controller's own methods: they obey only the first thread that calls them.
+    library = ctypes.CDLL(lib.filepath, mode=getattr(os, "RTLD_NOLOAD", 4))
+    for prefix, suffix in _AFFIXES:
+        names = f"{prefix}{get}{suffix}", f"{prefix}{set_}{suffix}"
+        if all(hasattr(library, name) for name in names):
+            return _Threads(*(getattr(library, name) for name in names))
+    return None
 
 
 def _start_threads() -> None:
@@ -52,7 +93,7 @@ def _start_threads() -> None:
 
 _start_threads()
 _MOST = numba_threads.get_thread_count()
-_libraries = LIBRARY.threads
+_libraries = _controls()
 _lock = threading.Lock()
 
 

@@ -12,7 +12,6 @@ from tests.benchmarks.engine.workloads import Workload
 BASE = "torch"  # what ratios are to
 OURS = "freezeviz"  # names of our engines begin with it
 KERNELS = "FREEZEVIZ_KERNELS"  # the variable that says which kernels ours take
-BLAS = "FREEZEVIZ_BLAS"  # and which library they call
 
 
 class Run(Protocol):
@@ -41,20 +40,12 @@ class Engine:
         Handed to `build`, if any.
     kernels : str
         What the worker's `KERNELS` is, if anything.
-    blas : str
-        What its `BLAS` is: SciPy's, unless told otherwise.
     """
 
     module: str
     package: str
     option: str = ""
     kernels: str = ""
-    blas: str = "scipy"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a worker's environment holds beside what all have."""
-        return {KERNELS: self.kernels, BLAS: self.blas} if self.kernels else {}
 
     def build(self, work: Workload, mode: str, threads: int) -> Run:
         """Return a run of a workload; ImportError if the engine is not installed."""
@@ -67,7 +58,6 @@ ENGINES = {
     "torch": Engine("on_torch", "torch"),
     "freezeviz (numpy)": Engine("on_freezeviz", "numpy", kernels="numpy"),
     "freezeviz (numba)": Engine("on_freezeviz", "numba", kernels="numba"),
-    "freezeviz (mkl)": Engine("on_freezeviz", "mkl", kernels="numba", blas="auto"),
     "torch.compile": Engine("on_torch", "torch", "compile"),
     "jax": Engine("on_jax", "jax"),
     "mlx": Engine("on_mlx", "mlx"),
@@ -75,7 +65,5 @@ ENGINES = {
 # What is quicker to type.
 SHORT = {
     OURS: [name for name in ENGINES if name.startswith(OURS)],
-    "numpy": ["freezeviz (numpy)"],
-    "numba": ["freezeviz (numba)"],
-    "mkl": ["freezeviz (mkl)"],
+    **{engine.kernels: [name] for name, engine in ENGINES.items() if engine.kernels},
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
-from tests.benchmarks.engine.engines import BASE, ENGINES
+from tests.benchmarks.engine.engines import BASE, ENGINES, KERNELS
 from tests.benchmarks.engine.quiet import DISTURBED, Others, wait_for_quiet
 from tests.benchmarks.engine.workloads import WORKLOADS, Cnn
 
@@ -46,6 +46,7 @@ class Worker:
 
     def __init__(self, errors: IO[str], python: str, threads: int, engine: str, *arguments: str):
         self._errors = errors
+        kernels = ENGINES[engine].kernels
         self._process = subprocess.Popen(
             [python, "-m", "tests.benchmarks.engine.worker", engine, *arguments],
             stdin=subprocess.PIPE,
@@ -58,7 +59,7 @@ class Worker:
             start_new_session=True,
             env=os.environ
             | {"PYTHONPATH": str(ROOT), "FREEZEVIZ_DEVICE": "cpu"}
-            | ENGINES[engine].environment
+            | ({KERNELS: kernels} if kernels else {})
             | dict.fromkeys(LIBRARIES, str(threads)),
         )
         self.pid = self._process.pid

@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> None:
     name = arguments[0]
     if len(arguments) == 1:
         ENGINES[name].build(WORKLOADS["W5"], "F0", 1).step()
-        check_kernels(ENGINES[name].kernels, ENGINES[name].blas)
+        check_kernels(ENGINES[name].kernels)
         print(json.dumps({"version": _version(name)}), file=replies)
         return
     limit_threads(int(arguments[3]))
@@ -122,22 +122,14 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(steps(run, float(line))), file=replies)
 
 
-def check_kernels(wanted: str, blas: str = "scipy") -> None:
-    """End unless our kernels are those that this process was started for; "" wants none.
-
-    Compiled ones are to call SciPy's library, or with a `blas` of "auto" a better one.
-    """
+def check_kernels(wanted: str) -> None:
+    """End unless our kernels are those that this process was started for; "" wants none."""
     if not wanted:
         return
     import freezeviz
 
     if (found := freezeviz.kernels()) != wanted:
         raise SystemExit(f"the kernels are those of {found}")
-    if wanted == "numba":
-        from freezeviz.autodiff._numba._library import LIBRARY
-
-        if (LIBRARY.name == "SciPy's") != (blas == "scipy"):
-            raise SystemExit(f"the kernels call {LIBRARY.name} library")
 
 
 def _version(name: str) -> str:
