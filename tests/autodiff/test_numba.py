@@ -58,7 +58,7 @@ def eager(request: pytest.FixtureRequest, numba: Any, monkeypatch: pytest.Monkey
         monkeypatch.setattr(module, "NARROW", 0)
     monkeypatch.setattr(_launch, "threads", lambda: request.param)
     monkeypatch.setattr(_launch, "most_threads", lambda: request.param)
-    for module in (_attention, _conv):
+    for module in (_attention, _conv, _linear):
         monkeypatch.setattr(module, "most_threads", lambda: request.param)
     return request.param
 
@@ -422,10 +422,11 @@ def test_a_forked_process_computes_on() -> None:
 step(x)
 pid = os.fork()
 value = step(x)[0]
+if pid:
+    assert os.waitpid(pid, 0)[1] == 0
 print(bool(np.isfinite(value)), flush=True)
 if pid == 0:
     os._exit(0)
-assert os.waitpid(pid, 0)[1] == 0
 """
     # Forking with threads is deprecated by Python, for reasons like the one that this is about.
     done = _fresh("import warnings\nwarnings.simplefilter('ignore')\n" + _STEP + code)

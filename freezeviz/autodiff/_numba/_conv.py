@@ -9,8 +9,7 @@ from freezeviz.autodiff import _pool
 from freezeviz.autodiff._count import on_product
 from freezeviz.autodiff._fused import conv2d
 from freezeviz.autodiff._numba import _conv_tiles as tiles
-from freezeviz.autodiff._numba._blas import SGEMM, gemm
-from freezeviz.autodiff._numba._compiled import FLAG, INT, POINTER, kernel, read, write
+from freezeviz.autodiff._numba._compiled import FLAG, INT, kernel, read, write
 from freezeviz.autodiff._numba._launch import (
     MATRIX,
     SMALL,
@@ -19,141 +18,156 @@ from freezeviz.autodiff._numba._launch import (
     launch,
     most_threads,
 )
+from freezeviz.autodiff._numba._product import lay_right
+from freezeviz.autodiff._numba._tile import COLUMNS, FEWEST, LANES, ROWS
 from freezeviz.autodiff._sets import Kernels
 
 f4 = nb.float32
-# Values of a row of a window below which windows are cut out.
+# Channels below which an image's gradient is made of windows: a tile would be too broad for it.
 _NARROW = 16
+# Numbers of weights that stay in the cache beside a few rows of an image.
+_FEW = 1 << 17
 # Of the padding, the kernel, and of the padded image its width; see `_Sizes`.
-_SIZES = (INT, INT, INT, INT, INT, INT, INT, FLAG)
+_SIZES = (INT, INT, INT, INT, INT, INT, INT)
 _BYTES4 = write(4, nb.uint8)
 
 
 @kernel(
-    *(POINTER, read(4), read(2), read(1), write(4), _BYTES4, FLAG, FLAG, FLAG),
-    *(write(2), write(2), write(2), *_SIZES, INT),
+    *(read(4), read(2), read(1), write(4), _BYTES4, FLAG, FLAG, FLAG),
+    *(write(1), write(2), write(2), *_SIZES, INT),
     parallel=True,
 )
 def _conv(
-    blas, x, weight, bias, y, which, relu, pooled, keep,
-    results, columns, padded, top, left, kh, kw, ho, wo, wp, narrow, threads,
+    x, weight, bias, y, which, relu, pooled, keep,
+    laid, results, padded, top, left, kh, kw, ho, wo, wp, threads,
 ):  # fmt: skip
     n, h, w, c = x.shape
     o, width = weight.shape
-    size = (n + threads - 1) // threads
-    pitch = wo if narrow else wp
-    flat = x.reshape(-1)
-    wa = weight.ctypes.data
+    panels = (o + COLUMNS - 1) // COLUMNS
+    for p in nb.prange(panels):
+        to = laid[p * COLUMNS * width :]
+        lay_right(weight, True, p * COLUMNS, min(o, (p + 1) * COLUMNS), 0, width, to)
+    size, pitch = (n + threads - 1) // threads, panels * COLUMNS
+    used = ho // 2 * 2 if pooled else ho
+    block = 2 if laid.size <= _FEW else used
     for t in nb.prange(threads):
-        z, p, cols = results[t], padded[t], columns[t]
+        z, p = results[t], padded[t]
         if top or left:
-            for i in range((h + 2 * top) * wp * c):
+            for i in range(p.size):
                 p[i] = f4(0.0)
         for image in range(t * size, min(n, (t + 1) * size)):
-            start = image * h * w * c
-            at = x.ctypes.data + start * 4
+            at = x.ctypes.data + image * h * w * c * 4
             if top or left:
                 tiles.pad(x[image], p, top, left, wp)
                 at = p.ctypes.data
-            if narrow:
-                if top or left:
-                    tiles.cut(p, 0, cols, ho, wo, wp, c, kh, kw)
+            for first in range(0, used, block):
+                end = min(used, first + block)
+                # All rows with one panel of weights, and only then the next: there may be many.
+                for panel in range(panels):
+                    for row in range(first, end):
+                        tiles.correlate(
+                            at + row * wp * c * 4, wp * c, c, wo, kh, kw * c,
+                            laid.ctypes.data + panel * COLUMNS * width * 4,
+                            z.ctypes.data + ((row - first) * wo * pitch + panel * COLUMNS) * 4,
+                            pitch,
+                        )  # fmt: skip
+                if pooled:
+                    a, b = first // 2, end // 2
+                    where = which[image, a:b] if keep else which[0]
+                    to = y[image, a:b]
+                    tiles.finish_pooled(z, wo * pitch, pitch, bias, to, where, keep, relu)
                 else:
-                    tiles.cut(flat, start, cols, ho, wo, wp, c, kh, kw)
-                ca, za = cols.ctypes.data, z.ctypes.data
-                gemm(blas, ho * wo, o, width, ca, width, False, wa, width, True, 0.0, za, o)
-            else:
-                tiles.wide_product(blas, at, wa, z.ctypes.data, ho, wo, wp, c, kh, kw, o)
-            if pooled:
-                where = which[image] if keep else which[0]
-                tiles.finish_pooled(z, pitch, bias, y[image], where, keep, relu)
-            else:
-                tiles.finish(z, pitch, bias, y[image], relu)
+                    tiles.finish(z, wo * pitch, pitch, bias, y[image, first:end], relu)
 
 
 @kernel(
-    *(POINTER, read(4), read(4), read(4), read(4, nb.uint8), FLAG, FLAG, read(2)),
-    *(write(4), write(2), write(1), FLAG, FLAG, FLAG, write(2), write(2, nb.float64)),
-    *(write(2), write(2), write(2), write(2), INT, INT, *_SIZES, INT),
+    *(read(4), read(4), read(4), read(4, nb.uint8), FLAG, FLAG, read(2)),
+    *(write(4), write(2), write(1), FLAG, FLAG, FLAG, write(3), write(2, nb.float64)),
+    *(write(1), write(2), write(2), write(2), write(3), write(2), FLAG, *_SIZES, INT),
     parallel=True,
 )
 def _conv_back(
-    blas, x, g, y, which, relu, pooled, weight,
-    dx, dw, db, to_x, to_w, to_b, dws, dbs,
-    results, columns, padded, dpadded, c, width, top, left, kh, kw, ho, wo, wp, narrow, threads,
+    x, g, y, which, relu, pooled, weight, dx, dw, db, to_x, to_w, to_b, dws, dbs,
+    laid, results, padded, dpadded, columns, small, narrow,
+    top, left, kh, kw, ho, wo, wp, threads,
 ):  # fmt: skip
     n, o = g.shape[0], g.shape[3]
+    c = dx.shape[3] if to_x else x.shape[3]
+    h, w, run = ho + kh - 1 - 2 * top, wp - 2 * left, kw * c
+    if to_x:
+        if narrow:
+            lay_right(weight, False, 0, kh * run, 0, o, laid)
+        else:
+            for panel in nb.prange((c + COLUMNS - 1) // COLUMNS):
+                tiles.lay_turned(weight, kh, kw, c, o, panel, laid)
     size = (n + threads - 1) // threads
-    pitch = wo if narrow else wp
-    flat, dflat = x.reshape(-1), dx.reshape(-1)
-    wa = weight.ctypes.data
+    # With a margin around them, windows of cotangents may reach over the edges.
+    above, beside = (kh - 1, kw - 1) if to_x and not narrow else (0, 0)
+    wide = (wo + 2 * beside) * o
+    start = above * wide + beside * o
     for t in nb.prange(threads):
-        z, p, dp, cols = results[t], padded[t], dpadded[t], columns[t]
+        z, p, dp = results[t], padded[t], dpadded[t]
         dwt, dbt = dws[t], dbs[t]
-        # Nothing comes from positions that no window of a pooling has, and none is between rows.
-        for i in range(ho * pitch * o):
+        # Nothing comes from positions that no window of a pooling has.
+        for i in range(z.size):
             z[i] = f4(0.0)
+        for i in range(p.size):
+            p[i] = f4(0.0)
         if to_w:
-            for i in range(dwt.size):
-                dwt[i] = f4(0.0)
-            if top or left:
-                for i in range(p.size):
-                    p[i] = f4(0.0)
+            for i in range(dwt.shape[0]):
+                for k in range(o):
+                    dwt[i, k] = f4(0.0)
         if to_b:
             for i in range(o):
                 dbt[i] = 0.0  # of all positions of all images: in float32 a digit would be lost
+        inside = z[start:]
+        za = inside.ctypes.data
         for image in range(t * size, min(n, (t + 1) * size)):
             if pooled:
-                tiles.begin_pooled(g[image], which[image], z, pitch)
+                tiles.begin_pooled(g[image], which[image], inside, wide)
             else:
-                tiles.begin(g[image], y[image] if relu else g[image], relu, z, pitch)
-            za = z.ctypes.data
+                tiles.begin(g[image], y[image] if relu else g[image], relu, inside, wide)
             if to_b:
-                tiles.add_columns(z, ho * pitch, o, dbt)
+                tiles.add_columns(inside, wide, ho, wo, o, dbt)
             if to_w:
-                start = image * x.shape[1] * x.shape[2] * c
-                at = x.ctypes.data + start * 4
-                if top or left:
+                at = x.ctypes.data + image * h * w * c * 4
+                if p.size > 1:
                     tiles.pad(x[image], p, top, left, wp)
                     at = p.ctypes.data
-                da = dwt.ctypes.data
-                if narrow:
-                    if top or left:
-                        tiles.cut(p, 0, cols, ho, wo, wp, c, kh, kw)
-                    else:
-                        tiles.cut(flat, start, cols, ho, wo, wp, c, kh, kw)
-                    ca = cols.ctypes.data
-                    gemm(blas, o, width, ho * wo, za, o, True, ca, width, False, 1.0, da, width)
-                else:
-                    tiles.wide_to_weight(blas, at, za, da, ho, wo, wp, c, kh, kw, o)
-            if to_x:
-                start = image * dx.shape[1] * dx.shape[2] * c
-                at = dx.ctypes.data + start * 4
-                if top or left:
-                    at = dp.ctypes.data
-                    for i in range(dp.size):
-                        dp[i] = f4(0.0)
-                else:
-                    for i in range(start, start + dx.shape[1] * dx.shape[2] * c):
-                        dflat[i] = f4(0.0)
-                if narrow:
-                    ca = cols.ctypes.data
-                    gemm(blas, ho * wo, width, o, za, o, False, wa, width, False, 0.0, ca, width)
-                    if top or left:
-                        tiles.add_back(cols, dp, 0, ho, wo, wp, c, kh, kw)
-                    else:
-                        tiles.add_back(cols, dflat, start, ho, wo, wp, c, kh, kw)
-                else:
-                    tiles.wide_to_image(blas, at, wa, za, ho, wo, wp, c, kh, kw, o)
-                if top or left:
-                    tiles.unpad(dp, dx[image], top, left, wp)
+                tiles.add_weights(at, wp * c, c, ho, wo, kh, run, za, wide, o, dwt, small[t])
+            if to_x and narrow:
+                for i in range(dp.size):
+                    dp[i] = f4(0.0)
+                for row in range(ho):
+                    tiles.add_back(
+                        za + row * wide * 4, o, wo, wp * c, laid.ctypes.data, columns[t],
+                        dp[row * wp * c :], kh, run, c, small[t],
+                    )  # fmt: skip
+                tiles.unpad(dp, dx[image], top, left, wp)
+            elif to_x:
+                whole = dx.ctypes.data + image * h * w * c * 4
+                for panel in range((c + COLUMNS - 1) // COLUMNS):
+                    first, fits = panel * COLUMNS, (panel + 1) * COLUMNS <= c
+                    b = laid.ctypes.data + first * kh * kw * o * 4
+                    for row in range(h):
+                        a = z.ctypes.data + ((row + top) * wide + left * o) * 4
+                        to = whole + (row * w * c + first) * 4 if fits else columns[t].ctypes.data
+                        pitch = c if fits else COLUMNS
+                        tiles.correlate(a, wide, o, w, kh, kw * o, b, to, pitch)
+                        if not fits:
+                            for i in range(w):
+                                source, target = columns[t, i], dx[image, row, i, first:c]
+                                for k in range(c - first):
+                                    target[k] = source[k]
     if to_w:
-        for i in nb.prange(o):
-            for j in range(width):
-                total = f4(0.0)
-                for t in range(threads):
-                    total += dws[t, i * width + j]
-                dw[i, j] = total
+        for part in nb.prange((o + LANES - 1) // LANES):
+            first, end = part * LANES, min(o, (part + 1) * LANES)
+            for j in range(kh * run):
+                for i in range(first, end):
+                    total = f4(0.0)
+                    for t in range(threads):
+                        total += dws[t, j, i]
+                    dw[i, j] = total
     if to_b:
         for k in range(o):
             sum_of_all = 0.0
@@ -172,16 +186,13 @@ class _Sizes(NamedTuple):
     ho: int
     wo: int
     wp: int
-    narrow: bool
 
 
 def _sizes(x, weight, padding) -> _Sizes:
-    (_, h, w, c), (_, kh, kw, _) = x.shape, weight.shape
+    (_, h, w, _), (_, kh, kw, _) = x.shape, weight.shape
     top, left = padding
     wp = w + 2 * left
-    return _Sizes(
-        top, left, kh, kw, h + 2 * top - kh + 1, wp - kw + 1, wp, kw * c < _NARROW
-    )  # fmt: skip
+    return _Sizes(top, left, kh, kw, h + 2 * top - kh + 1, wp - kw + 1, wp)
 
 
 # As `VECTOR` and `MATRIX`: what stands for images that a call does not need.
@@ -206,13 +217,18 @@ def _accepts(
         activation in (None, "relu")
         and x.shape[3] == weight.shape[3]
         and sizes.ho >= smallest
-        and sizes.wo >= smallest
+        and min(sizes.wo, x.shape[2]) >= FEWEST
         and x.shape[0] * sizes.ho * sizes.wo * weight.size >= max(SMALL, 1)
     )
 
 
-def _scratch(needed: bool, size: int, dtype: Any = np.float32) -> np.ndarray:
-    return _pool.empty((most_threads(), size if needed else 1), dtype)
+def _scratch(needed: bool, *shape: int, dtype: Any = np.float32) -> np.ndarray:
+    return _pool.empty((most_threads(), *(shape if needed else (1,) * len(shape))), dtype)
+
+
+def _laid(columns: int, rows: int) -> np.ndarray:
+    """Return memory for weights laid out by tiles' columns."""
+    return _pool.empty((-(-columns // COLUMNS) * COLUMNS * rows,), np.float32)
 
 
 def _forward(needs, x, weight, bias, *, padding=(0, 0), activation=None, pool=None, **_):
@@ -226,11 +242,12 @@ def _forward(needs, x, weight, bias, *, padding=(0, 0), activation=None, pool=No
     y = _pool.empty((n, s.ho // side, s.wo // side, o), np.float32)
     keep = bool(pool) and any_need
     which = _pool.empty(y.shape, np.uint8) if keep else _BYTES
+    laid = _laid(o, flat.shape[1])
+    rows = 2 if laid.size <= _FEW else s.ho
     launch(
-        _conv, SGEMM, x, flat, np.zeros(o, np.float32) if bias is None else bias, y, which,
-        relu, bool(pool), keep,
-        _scratch(True, s.ho * s.wp * o),
-        _scratch(s.narrow, s.ho * s.wo * flat.shape[1]),
+        _conv, x, flat, np.zeros(o, np.float32) if bias is None else bias, y, which,
+        relu, bool(pool), keep, laid,
+        _scratch(True, rows * s.wo * (laid.size // flat.shape[1])),
         _scratch(bool(s.top or s.left), (h + 2 * s.top) * s.wp * c),
         *s,
     )  # fmt: skip
@@ -248,19 +265,21 @@ def _backward(g, needs, residual):
     o = shape[0]
     width = shape[1] * shape[2] * shape[3]
     rows = n * s.ho * s.wo
+    to_x, to_w, to_b = needs
     dx = dw = db = None
-    if needs[0]:
+    if to_x:
         on_product((rows, o), (o, width))
         dx = _pool.empty((n, h, w, c), np.float32)
-    if needs[1]:
+    if to_w:
         on_product((o, rows), (rows, width))
         dw = _pool.empty((o, width), np.float32)
-    if needs[2]:
+    if to_b:
         db = np.empty(o, np.float32)
-    pads, image = bool(s.top or s.left), (h + 2 * s.top) * s.wp * c
+    narrow = to_x and c < _NARROW
+    above, beside = (s.kh - 1, s.kw - 1) if to_x and not narrow else (0, 0)
+    image, run = (h + 2 * s.top) * s.wp * c, s.kw * c
     launch(
         _conv_back,
-        SGEMM,
         _IMAGES if x is None else x,
         g,
         _IMAGES if value is None else value,
@@ -272,14 +291,16 @@ def _backward(g, needs, residual):
         MATRIX if dw is None else dw,
         VECTOR if db is None else db,
         *needs,
-        _scratch(dw is not None, o * width),
-        _scratch(db is not None, o, np.float64),
-        _scratch(True, s.ho * s.wp * o),
-        _scratch(s.narrow, s.ho * s.wo * width),
-        _scratch(pads and dw is not None, image),
-        _scratch(pads and dx is not None, image),
-        c,
-        width,
+        _scratch(to_w, width, o),
+        _scratch(to_b, o, dtype=np.float64),
+        (_laid(width, o) if narrow else _laid(c, s.kh * s.kw * o)) if to_x else VECTOR,
+        # Tiles read some values beyond the last.
+        _scratch(True, (s.ho + 2 * above) * (s.wo + 2 * beside) * o + FEWEST * o + COLUMNS),
+        _scratch(to_w and bool(s.top or s.left or run % 2 or run < FEWEST), image + FEWEST),
+        _scratch(narrow, image),
+        _scratch(to_x, *((s.wo, width) if narrow else (w, COLUMNS))),
+        _scratch(to_w or narrow, ROWS * COLUMNS),
+        narrow,
         *s,
     )
     return dx, None if dw is None else dw.reshape(shape), db

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numba as nb
+import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
@@ -32,7 +33,8 @@ def exp(x):
     """
     c = x if x > f4(-87.0) else f4(-87.0)
     c = c if c < f4(88.0) else f4(88.0)
-    n = math.floor(c * f4(1.44269504) + f4(0.5))
+    # Not math.floor, whose integer would make what follows double precision.
+    n = np.floor(c * f4(1.44269504) + f4(0.5))
     r = c - n * f4(0.693359375)
     r = r - n * f4(-2.12194440e-4)
     p = f4(1.9875691500e-4)

@@ -36,7 +36,7 @@ def _forward(needs, x, *arrays):
     weights, biases = arrays[:3], arrays[3:]
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
     bias = None if biases[0] is None else np.concatenate(biases)
-    y, _ = _linear.product(rows, _packed(weights), bias, _linear.NONE, False)
+    y, _ = _linear.value(rows, _packed(weights), bias, _linear.NONE, False)
     out = y.reshape(*x.shape[:-1], y.shape[1])
     kept = rows if needs[1] else None, weights if needs[0] else None
     return out, (*kept, x.shape, bounds(weights)) if any(needs) else None

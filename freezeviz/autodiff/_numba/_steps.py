@@ -9,6 +9,7 @@ import math
 import numba as nb
 
 from freezeviz.autodiff._numba._compiled import FLAG, FLOAT, INT, kernel, read, write
+from freezeviz.autodiff._numba._spans import span
 
 _IN, _OUT = read(1), write(1)
 
@@ -42,12 +43,6 @@ def _momentum(rate, decay, decays, weight, rest, damps, nesterov, w, g, v, new_w
         new_w[i] = w[i] - step * rate
 
 
-@nb.njit(inline="always")
-def _span(n, threads, t):
-    size = ((n + threads - 1) // threads + 15) // 16 * 16
-    return min(n, t * size), min(n, (t + 1) * size)
-
-
 _ADAM = (FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, FLAG, *(_IN,) * 4, *(_OUT,) * 3, INT)
 _SGD = (FLOAT, FLOAT, FLAG, _IN, _IN, _OUT, INT)
 _MOMENTUM = (FLOAT, FLOAT, FLAG, FLOAT, FLOAT, FLAG, FLAG, *(_IN,) * 3, *(_OUT,) * 2, INT)
@@ -59,7 +54,7 @@ def adam(
 ):
     """Write Adam's step, see `freezeviz.optim._rules.adam`."""
     for t in nb.prange(threads):
-        a, b = _span(w.size, threads, t)
+        a, b = span(w.size, threads, t)
         _adam(
             b1, rest1, b2, rest2, rate, eps, shrink, shrinks,
             w[a:b], g[a:b], m[a:b], v[a:b], new_w[a:b], new_m[a:b], new_v[a:b],
@@ -78,7 +73,7 @@ def small_adam(
 def sgd(rate, decay, decays, w, g, new_w, threads):
     """Write the step of gradient descent, see `freezeviz.optim._rules.sgd`."""
     for t in nb.prange(threads):
-        a, b = _span(w.size, threads, t)
+        a, b = span(w.size, threads, t)
         _sgd(rate, decay, decays, w[a:b], g[a:b], new_w[a:b])
 
 
@@ -92,7 +87,7 @@ def small_sgd(rate, decay, decays, w, g, new_w, threads):
 def momentum(rate, decay, decays, weight, rest, damps, nesterov, w, g, v, new_w, new_v, threads):
     """Write the step with momentum, see `freezeviz.optim._rules.momentum`."""
     for t in nb.prange(threads):
-        a, b = _span(w.size, threads, t)
+        a, b = span(w.size, threads, t)
         _momentum(
             rate, decay, decays, weight, rest, damps, nesterov,
             w[a:b], g[a:b], v[a:b], new_w[a:b], new_v[a:b],
