@@ -46,8 +46,10 @@ class Walk:
         # A module that loses a member says so, and more of them make its length another one.
         members = {id(module._members) for _, module in self.tree.modules}
         self._keyed = [d for d in self._dicts if id(d) not in members]
-        self._lengths = [*map(len, self._dicts), *map(len, self._lists)]
-        self._found = [*self._now()]
+        # Views of the dicts' values, which show what is in them when they are looked at.
+        self._parts = [*map(dict.values, self._dicts), *self._lists, *self._keyed]
+        self._lengths = [*map(len, self._parts)]
+        self._found = [*chain.from_iterable(self._parts)]
         self._asks = [_ask(entry) for entry in self.tree.parameters]
         self._plan: Plan | None = None
         self._spots: dict[str, list[tuple[Any, Any, int]]] = {}
@@ -69,20 +71,13 @@ class Walk:
             if isinstance(value, dict | list):
                 self._enter(value)
 
-    def _now(self) -> Iterable[Any]:
-        return chain(
-            chain.from_iterable(map(dict.values, self._dicts)),
-            chain.from_iterable(self._lists),
-            chain.from_iterable(self._keyed),
-        )
-
     def is_good(self) -> bool:
         """Return whether a new walk would find the same."""
         return (
             self._can_be_kept
             and self._generation == _members.generation
-            and [*map(len, self._dicts), *map(len, self._lists)] == self._lengths
-            and all(map(is_, self._now(), self._found))
+            and [*map(len, self._parts)] == self._lengths
+            and all(map(is_, chain.from_iterable(self._parts), self._found))
         )
 
     def plan(self) -> "Plan":
@@ -224,8 +219,8 @@ def _builder(template: Any) -> Callable[[Sequence[Any]], Any]:
     if type(template) is _Place:
         return itemgetter(template.index)
     if type(template) is list:
-        builders = [_builder(part) for part in template]
-        return lambda values: [build(values) for build in builders]
+        builders = [_builder(part) if part else None for part in template]  # {}: of what has none
+        return lambda values: [build(values) if build else {} for build in builders]
     if all(type(part) is _Place for part in template.values()):
         places = [(key, part.index) for key, part in template.items()]
         return lambda values: {key: values[i] for key, i in places}

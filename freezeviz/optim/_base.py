@@ -1,7 +1,7 @@
 """What all optimizers share: state by path, step counts, scheduled numbers, `update`."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from freezeviz import tree
@@ -204,9 +204,8 @@ class Optimizer:
             flat = [(path, array) for path, array in flat if not walk.entries[path].frozen]
             paths, arrays = [path for path, _ in flat], [array for _, array in flat]
             entries = [walk.entries[path] for path in paths]
-        parameters = {path: entry.value for path, entry in zip(paths, entries, strict=True)}
-        new = self._advance(list(zip(paths, arrays, strict=True)), parameters)
-        walk.put(entries, [new[path] for path in paths], apart=self._makes_new())
+        new = self._advance(paths, arrays, [entry.value for entry in entries])
+        walk.put(entries, new, apart=self._makes_new())
 
     def _makes_new(self) -> bool:
         """Return whether new values are known to be in new memory, each parameter's in its own.
@@ -238,29 +237,35 @@ class Optimizer:
         flat = tree.tree_flatten(gradients)
         for path, _ in flat:
             _check_known(path, known)
-        new = self._advance(flat, known)
+        paths = [path for path, _ in flat]
+        values = self._advance(paths, [array for _, array in flat], [known[path] for path in paths])
+        new = dict(zip(paths, values, strict=True))
         return tree.tree_map_with_path(lambda path, _: new[path], gradients)
 
     def _advance(
-        self, gradients: list[tuple[str, Any]], parameters: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Return new arrays by path. The optimizer moves on only if all could be computed."""
-        for path, gradient in gradients:
-            if gradient.shape != parameters[path].shape:
-                raise ShapeError(
-                    f"the gradient of {path!r} has shape {gradient.shape}, "
-                    f"the parameter {parameters[path].shape}"
-                )
+        self, paths: list[str], gradients: Sequence[Any], parameters: Sequence[Any]
+    ) -> list[Any]:
+        """Return new arrays in order. The optimizer moves on only if all could be computed."""
+        if [g.shape for g in gradients] != [p.shape for p in parameters]:
+            for path, gradient, parameter in zip(paths, gradients, parameters, strict=True):
+                if gradient.shape != parameter.shape:
+                    raise ShapeError(
+                        f"the gradient of {path!r} has shape {gradient.shape}, "
+                        f"the parameter {parameter.shape}"
+                    )
         numbers = self._numbers
-        scheduled = {n: checked(n, schedule(self.step)) for n, schedule in self._schedules.items()}
-        self._numbers = numbers | scheduled
+        if self._schedules:
+            scheduled = {n: checked(n, of(self.step)) for n, of in self._schedules.items()}
+            self._numbers = numbers | scheduled
         try:
-            new = updated(self, dict(gradients), parameters)
+            new = updated(self, paths, gradients, parameters)
         except BaseException:
             self._numbers = numbers
             raise
-        self._state.update(new.entries)
-        self._shapes.update((path, new.values[path].shape) for path in new.entries)
+        if new.entries:
+            self._state.update(new.entries)
+            shapes = {path: value.shape for path, value in zip(paths, new.values, strict=True)}
+            self._shapes.update((path, shapes[path]) for path in new.entries)
         self._rows = new.rows
         if self._shown:
             self._settle()

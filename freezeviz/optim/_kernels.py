@@ -7,7 +7,7 @@ scratch memory that stays. New values go into new arrays: arrays are values.
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +67,7 @@ def in_blocks(kernel: Callable[[Any, int], Kernel]) -> Callable[[Formula], Formu
             if not takes(now, gradient, parameter, state):
                 return formula(self, gradient, parameter, state)
             job, new = prepared(now, gradient, parameter, state)
-            run([job])
+            run(job)
             state.update(zip(now.states, new[1:], strict=True))
             return new[0]
 
@@ -109,22 +109,15 @@ def prepared(
     return job, new
 
 
-def run(jobs: Sequence[Job]) -> None:
-    """Do jobs, in this thread.
+def run(job: Job) -> None:
+    """Do a job, in this thread.
 
     A second one does not pay: for a while after each product, BLAS keeps its own threads waiting
     for the next one in a loop that takes the cores. With two cores, it took W2's pass of Adam from
     10 to 12 ms.
     """
-    if "numba" in _sets.in_force():
-        from freezeviz.optim import _numba  # which imports Numba
-
-        jobs = [job for job in jobs if not _numba.runs(job)]
-    for job in jobs:
-        _do(job)
-
-
-def _do(job: Job) -> None:
+    if "numba" in _sets.in_force() and _compiled()(job):
+        return
     kernel, first = job.kernel, job.old[0]
     dtype = first.dtype
     numbers = [x if x is None else number(x, dtype) for x in kernel.numbers]
@@ -137,6 +130,14 @@ def _do(job: Job) -> None:
     for low in range(0, first.size, entries):
         high = min(low + entries, first.size)
         kernel.rule(*numbers, *[a[low:high] for a in arrays], scratch[: high - low])
+
+
+@cache
+def _compiled() -> Callable[[Job], bool]:
+    """Return what does a job by compiled kernels, and says whether it was one for them."""
+    from freezeviz.optim import _numba  # which imports Numba
+
+    return _numba.runs
 
 
 @lru_cache(maxsize=512)

@@ -96,21 +96,25 @@ class MultiOptimizer(Optimizer):
         return parts
 
     def _advance(
-        self, gradients: list[tuple[str, Any]], parameters: dict[str, Any]
-    ) -> dict[str, Any]:
-        parts = self._split(gradients, parameters)
+        self, paths: list[str], gradients: Sequence[Any], parameters: Sequence[Any]
+    ) -> list[Any]:
+        known = dict(zip(paths, parameters, strict=True))
+        parts = self._split(list(zip(paths, gradients, strict=True)), known)
         before = [(one, one._mark()) for one in self._single()]
         new: dict[str, Any] = {}
         try:
             # All of them, also those without a parameter now: their schedules go on.
             for optimizer, part in zip(self.optimizers, parts, strict=True):
-                new |= optimizer._advance(part, parameters)
+                own = [path for path, _ in part]
+                arrays = [array for _, array in part]
+                values = optimizer._advance(own, arrays, [known[path] for path in own])
+                new.update(zip(own, values, strict=True))
         except BaseException:
             for one, mark in before:
                 one._go_back(mark)
             raise
         self.step += 1
-        return new
+        return [new[path] for path in paths]
 
     def _makes_new(self) -> bool:
         return all(optimizer._makes_new() for optimizer in self.optimizers)

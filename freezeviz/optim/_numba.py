@@ -41,10 +41,11 @@ _TWINS = {
 def runs(job: Job) -> bool:
     """Do a job and return whether it was one for compiled kernels."""
     twin = _TWINS.get(job.kernel.rule)
-    arrays: tuple[np.ndarray, ...] = (*job.old, *job.new)
-    if twin is None or not all(map(is_plain, arrays)):
+    # Those to be written are new ones, of the dtype of the others.
+    if twin is None or not all(map(is_plain, job.old)):
         return False
     large, small, arguments = twin
+    arrays: tuple[np.ndarray, ...] = (*job.old, *job.new)
     numbers = arguments(*job.kernel.numbers)
     if arrays[0].size >= ELEMENTS:
         launch(large, *numbers, *arrays)

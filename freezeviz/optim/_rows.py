@@ -15,13 +15,13 @@ The entries of a row are made when somebody wants to see them: see `Row.settled`
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, repeat
 from math import prod
-from operator import is_, itemgetter
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from freezeviz.autodiff import _pool
-from freezeviz.optim._kernels import Job, Kernel, takes
+from freezeviz.optim._kernels import Job, Kernel, run, takes
 
 # Entries of the largest array that is small: beyond it, copying its gradient takes longer than
 # a pass of its own.
@@ -111,8 +111,8 @@ class Row(NamedTuple):
     def holds(
         self,
         kernel: Kernel,
-        gradients: Mapping[str, Any],
-        parameters: Mapping[str, Any],
+        gradients: Sequence[Any],
+        parameters: Sequence[Any],
         entries: Mapping[str, Entry],
     ) -> bool:
         """Return whether all that the row is made of is still in its place.
@@ -121,18 +121,18 @@ class Row(NamedTuple):
         ----------
         kernel : Kernel
             The one of the next step.
-        gradients, parameters, entries : mapping by path
+        gradients, parameters : sequence
+            One for each path.
+        entries : mapping by path
         """
-        paths = self.layout.paths
         # map and sets: this is done in every step, and a step of a tiny model takes microseconds.
-        arrays: list[Any] = list(map(gradients.get, paths))
-        if set(map(type, arrays)) != _PLAIN or {g.dtype for g in arrays} != {self.layout.dtype}:
-            return False
         return (
-            kernel.states == tuple(self.flat_states)
-            and len(self.values) == len(paths)
-            and all(map(is_, map(parameters.__getitem__, paths), self.values))
-            and all(map(is_, map(entries.get, paths), self.entries))
+            set(map(type, gradients)) == _PLAIN
+            and {g.dtype for g in gradients} == {self.layout.dtype}
+            and kernel.states == tuple(self.flat_states)
+            and len(self.values) == len(parameters)
+            and all(map(is_, parameters, self.values))
+            and all(map(is_, map(entries.get, self.layout.paths), self.entries))
             and self._untouched()
         )
 
@@ -168,48 +168,28 @@ class Row(NamedTuple):
         )  # fmt: skip
 
 
-class Advance:
-    """An update of parameters side by side: its job, and the row after it.
-
-    Parameters
-    ----------
-    step : int
-        The count of updates after it.
-    flat, gradients, flat_states :
-        What the job reads.
-    entries : list of dict
-    """
-
-    def __init__(
-        self,
-        kernel: Kernel,
-        layout: Layout,
-        step: int,
-        flat: np.ndarray,
-        gradients: Sequence[np.ndarray],
-        flat_states: Iterable[np.ndarray],
-        entries: list[Entry],
-    ) -> None:
-        self._kernel, self._layout, self._step, self._entries = kernel, layout, step, entries
-        self._flat, self._values = layout.parameters()
-        self._states = [_pool.empty((layout.size,), layout.dtype) for _ in kernel.states]
-        self.job = Job(
-            kernel,
-            (flat, np.concatenate(gradients, axis=None), *flat_states),
-            (self._flat, *self._states),
-        )
-
-    def done(self) -> Row:
-        """Return the row, its job being done."""
-        states = dict(zip(self._kernel.states, self._states, strict=True))
-        return Row(self._layout, self._step, self._flat, self._values, states, self._entries, None)
+def _advanced(
+    kernel: Kernel,
+    layout: Layout,
+    step: int,
+    flat: np.ndarray,
+    gradients: Sequence[np.ndarray],
+    flat_states: Iterable[np.ndarray],
+    entries: list[Entry],
+) -> Row:
+    """Return the row after an update, whose number is `step`, of what the other arguments say."""
+    new, values = layout.parameters()
+    states = [_pool.empty((layout.size,), layout.dtype) for _ in kernel.states]
+    old = (flat, np.concatenate(gradients, axis=None), *flat_states)
+    run(Job(kernel, old, (new, *states)))
+    by_name = dict(zip(kernel.states, states, strict=True))
+    return Row(layout, step, new, values, by_name, entries, None)
 
 
-def following(row: Row, kernel: Kernel, gradients: Mapping[str, Any]) -> Advance:
-    """Return the next update of a row that `Row.holds`."""
-    wanted = itemgetter(*row.layout.paths)(gradients)
+def following(row: Row, kernel: Kernel, gradients: Sequence[np.ndarray]) -> Row:
+    """Return a row, which `holds`, after its next update."""
     states = row.flat_states.values()
-    return Advance(kernel, row.layout, row.step + 1, row.flat, wanted, states, row.entries)
+    return _advanced(kernel, row.layout, row.step + 1, row.flat, gradients, states, row.entries)
 
 
 def gathered(
@@ -219,14 +199,14 @@ def gathered(
     gradients: Mapping[str, Any],
     parameters: Mapping[str, Any],
     entries: Mapping[str, Entry],
-) -> Advance:
-    """Return the first update of a new row, of parameters with the same dtype and step."""
+) -> Row:
+    """Return a new row after its first update, of parameters with the same dtype and step."""
     arrays = [parameters[path] for path in paths]
     own = [entries[path] for path in paths]
     states = [np.concatenate([entry[name] for entry in own], axis=None) for name in kernel.states]
     wanted = [gradients[path] for path in paths]
     flat = np.concatenate(arrays, axis=None)
-    return Advance(kernel, _layout(paths, arrays), step, flat, wanted, states, own)
+    return _advanced(kernel, _layout(paths, arrays), step, flat, wanted, states, own)
 
 
 def fits(kernel: Kernel, gradient: Any, parameter: Any, entry: Entry) -> bool:

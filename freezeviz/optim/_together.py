@@ -1,11 +1,11 @@
-"""One update of many parameters: small ones in rows, large ones in one run, others singly."""
+"""One update of many parameters: small ones in rows, others one by one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from freezeviz.optim._kernels import Job, Kernel, kernel_of, prepared, run, takes
-from freezeviz.optim._rows import Advance, Entry, Row, fits, following, gathered
+from freezeviz.optim._kernels import Kernel, kernel_of, prepared, run, takes
+from freezeviz.optim._rows import Entry, Row, fits, following, gathered
 
 if TYPE_CHECKING:
     from freezeviz.optim._base import Optimizer
@@ -19,18 +19,23 @@ class Updated(NamedTuple):
 
     Attributes
     ----------
-    values, entries : dict
+    values : list of array
+        In the order of the parameters.
+    entries : dict
         By path; of parameters in rows, only the entries of new rows are there.
     rows : list of Row
     """
 
-    values: dict[str, Any]
+    values: list[Any]
     entries: dict[str, Entry]
     rows: list[Row]
 
 
 def updated(
-    optimizer: "Optimizer", gradients: Mapping[str, Any], parameters: Mapping[str, Any]
+    optimizer: "Optimizer",
+    paths: list[str],
+    gradients: Sequence[Any],
+    parameters: Sequence[Any],
 ) -> Updated:
     """Return the new values and entries of the parameters that have a gradient.
 
@@ -38,9 +43,27 @@ def updated(
     ----------
     optimizer : Optimizer
         Its entries and rows are read.
-    gradients, parameters : mapping by path
+    paths : list of str
+    gradients, parameters : sequence
+        One for each parameter.
     """
-    return _Update(optimizer, gradients, parameters).result()
+    kernel_at, rows = kernel_of(optimizer), optimizer._rows
+    # As in the step before, one row with all of them: a tiny model's step takes microseconds.
+    if kernel_at is not None and len(rows) == 1 and rows[0].layout.paths == tuple(paths):
+        kernel = kernel_at(optimizer, rows[0].step + 1)
+        if rows[0].holds(kernel, gradients, parameters, optimizer._state):
+            row = following(rows[0], kernel, gradients)
+            return Updated(row.values, {}, [row])
+    update = _Update(
+        optimizer,
+        dict(zip(paths, gradients, strict=True)),
+        dict(zip(paths, parameters, strict=True)),
+    )
+    if kernel_at is None:
+        update.one_by_one()
+    else:
+        update.with_kernels(kernel_at)
+    return Updated([update.values[path] for path in paths], update.entries, update.rows)
 
 
 class _Update:
@@ -50,22 +73,12 @@ class _Update:
         self.optimizer, self.gradients, self.parameters = optimizer, gradients, parameters
         self.values: dict[str, Any] = {}
         self.entries: dict[str, Entry] = {}
-        self.advances: list[Advance] = []
-        self.jobs: list[Job] = []
-        self.made: list[tuple[str, Kernel, list[Any]]] = []  # by the jobs: path, its new arrays
         self.rows: list[Row] = []
 
-    def result(self) -> Updated:
-        kernel = kernel_of(self.optimizer)
-        if kernel is None:
-            self.optimizer._settle()
-            for path in self.gradients:
-                self._alone(path, self._entry(path))
-        else:
-            self._plan(kernel)
-            run([*(advance.job for advance in self.advances), *self.jobs])
-            self._collect()
-        return Updated(self.values, self.entries, self.rows)
+    def one_by_one(self) -> None:
+        self.optimizer._settle()
+        for path in self.gradients:
+            self._alone(path, self._entry(path))
 
     def _entry(self, path: str) -> Entry:
         self.entries[path] = entry = self.optimizer._entry_for(path, self.parameters[path])
@@ -76,61 +89,60 @@ class _Update:
         gradient, parameter = self.gradients[path], self.parameters[path]
         self.values[path] = self.optimizer._apply(gradient, parameter, entry)
 
-    def _job(self, path: str, kernel: Kernel) -> None:
-        job, new = prepared(kernel, self.gradients[path], self.parameters[path], self.entries[path])
-        self.jobs.append(job)
-        self.made.append((path, kernel, new))
+    def _large(self, path: str, kernel: Kernel, entry: Entry) -> None:
+        job, (value, *states) = prepared(kernel, self.gradients[path], self.parameters[path], entry)
+        run(job)
+        self.values[path] = value
+        entry.update(zip(kernel.states, states, strict=True))
 
-    def _plan(self, kernel_at: Any) -> None:
-        optimizer, gradients, parameters = self.optimizer, self.gradients, self.parameters
-        in_rows: set[str] = set()
-        kernels = [kernel_at(optimizer, row.step + 1) for row in optimizer._rows]
-        now = [
-            row.holds(kernel, gradients, parameters, optimizer._state)
-            for row, kernel in zip(optimizer._rows, kernels, strict=True)
-        ]
-        rests = [gradients.keys().isdisjoint(row.layout.paths) for row in optimizer._rows]
-        if not all(map(or_, now, rests)):
-            optimizer._settle()  # before anything is made of a row: those that end leave entries
-        for row, kernel, goes_on, pauses in zip(optimizer._rows, kernels, now, rests, strict=True):
-            if goes_on:
-                self.advances.append(following(row, kernel, gradients))
-                in_rows.update(row.layout.paths)
-            elif pauses:
-                self.rows.append(row)  # its parameters may be back in the next step
-        if len(in_rows) == len(gradients):
+    def _take(self, row: Row) -> None:
+        self.rows.append(row)
+        self.values.update(zip(row.layout.paths, row.values, strict=True))
+
+    def with_kernels(self, kernel_at: Any) -> None:
+        gradients, parameters = self.gradients, self.parameters
+        self._go_on(kernel_at)
+        if len(self.values) == len(gradients):
             return
         small: dict[Any, list[str]] = {}
         for path, gradient in gradients.items():
-            if path in in_rows:
+            if path in self.values:
                 continue
             parameter, entry = parameters[path], self._entry(path)
-            kernel = kernel_at(optimizer, entry["step"])
+            kernel = kernel_at(self.optimizer, entry["step"])
             if fits(kernel, gradient, parameter, entry):
                 small.setdefault((parameter.dtype, entry["step"]), []).append(path)
             elif takes(kernel, gradient, parameter, entry):
-                self._job(path, kernel)
+                self._large(path, kernel, entry)
             else:
                 self._alone(path, entry)
         for (_, step), paths in small.items():
-            kernel = kernel_at(optimizer, step)
+            kernel = kernel_at(self.optimizer, step)
             for start in range(0, len(paths), _MOST):
                 some = paths[start : start + _MOST]
                 if len(some) == 1:
-                    self._job(some[0], kernel)
+                    self._large(some[0], kernel, self.entries[some[0]])
                 else:
                     new = gathered(kernel, step, some, gradients, parameters, self.entries)
-                    self.advances.append(new)
+                    self._take(new.settled())
+                    self.entries.update(zip(some, self.rows[-1].entries, strict=True))
 
-    def _collect(self) -> None:
-        for path, kernel, (value, *states) in self.made:
-            self.values[path] = value
-            self.entries[path].update(zip(kernel.states, states, strict=True))
-        for advance in self.advances:
-            row = advance.done()
-            paths = row.layout.paths
-            self.values.update(zip(paths, row.values, strict=True))
-            if paths[0] in self.entries:  # a new one
-                row = row.settled()
-                self.entries.update(zip(paths, row.entries, strict=True))
-            self.rows.append(row)
+    def _go_on(self, kernel_at: Any) -> None:
+        """Update the rows of the step before that still hold, and keep those that rest."""
+        optimizer, gradients, parameters = self.optimizer, self.gradients, self.parameters
+        before = optimizer._rows
+        rests = [gradients.keys().isdisjoint(row.layout.paths) for row in before]
+        going: list[tuple[Kernel, list[Any]] | None] = []
+        for row in before:
+            kernel = kernel_at(optimizer, row.step + 1)
+            own = [gradients.get(path) for path in row.layout.paths]
+            known = [parameters.get(path) for path in row.layout.paths]
+            holds = row.holds(kernel, own, known, optimizer._state)
+            going.append((kernel, own) if holds else None)
+        if not all(map(or_, map(bool, going), rests)):
+            optimizer._settle()  # before anything is made of a row: those that end leave entries
+        for row, on, pauses in zip(optimizer._rows, going, rests, strict=True):
+            if on is not None:
+                self._take(following(row, *on))
+            elif pauses:
+                self.rows.append(row)  # its parameters may be back in the next step

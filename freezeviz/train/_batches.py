@@ -47,6 +47,7 @@ class Batches:
         if len(self.x) == 0:
             raise DataError(f"{name} is empty: x has shape {self.x.shape}")
         self.batch_size = batch_size
+        self._batches = -(-len(self.x) // batch_size)
         self._seed = seed
         self._epoch: int | None = None  # whose order is in self._order
         self._order: Any = None
@@ -60,7 +61,7 @@ class Batches:
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
-        return -(-len(self.x) // self.batch_size)
+        return self._batches
 
     def place(self, like: Any) -> None:
         """Bring the data to where an array is: they have to meet in one library.
@@ -90,7 +91,7 @@ class Batches:
 
     def which(self, step: int) -> Any:
         """Return the samples of a step's batch: a slice of their numbers, or an array of them."""
-        epoch, index = divmod(step, len(self))
+        epoch, index = divmod(step, self._batches)
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
         if self._seed is None:
             return part

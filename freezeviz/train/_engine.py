@@ -206,7 +206,8 @@ class Engine:
             value, accuracy = float(loss), None
             if right is not None:
                 accuracy = float(right) / max(y.size, 1)
-            return Outcome(value, accuracy, trained, self._measured(outputs, y, single_number))
+            metrics = self._measured(outputs, y, single_number) if self._metrics else {}
+            return Outcome(value, accuracy, trained, metrics)
         measured = self._measured(outputs, y, single_number_or_late)
         return LateOutcome(loss, right, y.size, trained, measured)
 

@@ -3,13 +3,16 @@
 import copy
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 from weakref import WeakSet
 
-from freezeviz.nn import Module
+import numpy as np
+
+from freezeviz.autodiff import Tracer
+from freezeviz.nn import Module, _calls
 from freezeviz.train._batches import Batches, whole_number
-from freezeviz.train._events import FeaturesChanged
+from freezeviz.train._events import FeaturesChanged, StepDone
 from freezeviz.train._features_batch import Batch
 from freezeviz.train._features_judge import judge
 from freezeviz.train._features_pace import Pace
@@ -23,6 +26,16 @@ MOST_LESSONS = 16  # of a model that computes something else in every step
 AGAIN = 0.5  # seconds between two looks at a model that could not be helped
 
 NOTHING_FROZEN = "nothing is frozen"
+
+
+class _Known:
+    """Stands for a batch of which all is known: what a model's first layers gave, and the rest."""
+
+    __slots__ = ("rest", "values")
+
+    def __init__(self, rows: Rows, rest: Any, which: Which) -> None:
+        self.values = rows.take(which)
+        self.rest = rest
 
 
 class FeatureCache:
@@ -84,9 +97,15 @@ class FeatureCache:
         if plan is None:
             self.pace.plain()
             return function(self._batches.x[which])
-        batch = Batch(plan, which, size, self._batches.numbers(which))
+        # Nobody may listen: who does is told of the layers that are answered, too.
+        shortcut = plan.shortcut if _calls.listening() is None else None
+        batch = None
         try:
-            result = function(batch.begin())
+            if shortcut is not None:
+                result = function(_Known(*shortcut, which))
+            else:
+                batch = Batch(plan, which, size, self._batches.numbers(which))
+                result = function(batch.begin())
         except Exception as error:
             failed = f"the model raised {type(error).__name__} with a stand-in: {error}"
         else:
@@ -99,7 +118,9 @@ class FeatureCache:
             result = function(self._batches.x[which])
             self._refuse(failed, plan.outline)
             return result
-        if batch.wrote:
+        if batch is None:
+            self.pace.batch(size, 0)
+        elif batch.wrote:
             self._refuse("the model writes into its input, or what is computed of it, in place")
         elif batch.looks or not plan.stores:
             self._learn(plan, batch)
@@ -107,10 +128,13 @@ class FeatureCache:
             self.pace.plain()  # what was looked into took its time, too
         else:
             self.pace.batch(batch.hits, batch.misses)
+            plan.look_for_shortcut()
         return result
 
     def forward(self, x: Any) -> Any:
         """Return the model's output for samples, or for what stands for them."""
+        if type(x) is _Known:
+            return x.rest(x.values)
         if type(x) is not StandIn:
             model: Any = self._model
             return model(x)
@@ -145,6 +169,8 @@ class FeatureCache:
         plan = self._plan
         if plan is None:
             return not self._told
+        if plan.shortcut is not None:
+            return True
         stores = [node.store for node in plan.stores]
         return bool(stores) and all(store is not None and store.complete for store in stores)
 
@@ -247,15 +273,8 @@ class FeatureCache:
 
     # ---- words ---------------------------------------------------------------------------------
 
-    def news(self, at: tuple[int, int, float], *, epoch_ended: bool) -> FeaturesChanged | None:
-        """Return what there is to tell after a step, if that is something else than before.
-
-        Parameters
-        ----------
-        at : (step, epoch, time)
-            Of the event.
-        epoch_ended : bool
-        """
+    def news(self, done: StepDone, *, epoch_ended: bool) -> FeaturesChanged | None:
+        """Return what there is to tell after a step, if that is something else than before."""
         if epoch_ended:
             self.pace.epoch_ends()
         plan = self._plan
@@ -273,6 +292,7 @@ class FeatureCache:
         is_nothing = now[1] is None and (now[0] is None or now[0] == NOTHING_FROZEN)
         if is_nothing and (len(before) == 1 or before[1] is None):
             return None
+        at = done.step, done.epoch, time()
         if plan is None or not plan.stores:
             return FeaturesChanged(*at, reason=self.reason)
         return FeaturesChanged(
@@ -290,6 +310,8 @@ class FeatureCache:
 def plain(outputs: Any) -> Any:
     """Return outputs with values for what stands for them."""
     kind = type(outputs)
+    if kind is Tracer or kind is np.ndarray:  # nearly always
+        return outputs
     if kind is StandIn or kind is tuple or kind is list or kind is dict:
         return looked_at(outputs)
     if isinstance(outputs, tuple) and hasattr(outputs, "_fields"):  # as our own models give

@@ -10,6 +10,7 @@ from freezeviz.nn import Module, Sequential
 from freezeviz.train._features_graph import Graph, Node, ancestors
 from freezeviz.train._features_hooks import met
 from freezeviz.train._features_purity import Outline, children
+from freezeviz.train._features_store import Rows
 
 SAMPLED = 4096  # numbers of the data that are compared in every epoch
 
@@ -52,6 +53,8 @@ class Plan:
         By their ids, modules that were found to give something else than an array.
     exact : bool
         As far as it was looked into, rows do not depend on the batch that they are computed in.
+    shortcut : (Rows, Module) or None
+        Where all is known that a step needs of the samples: its rows, and the layers after them.
     """
 
     def __init__(self, model: Module, x: Any, outline: Outline, careful: bool) -> None:
@@ -65,6 +68,7 @@ class Plan:
         self.outline = outline
         self.graph = Graph(x, outline.constants)
         self.stores: list[Node] = []
+        self.shortcut: tuple[Rows, Any] | None = None
         self.exact = True
         self.problem: str | None = None
         self.opened: dict[int, Any] = {}
@@ -96,6 +100,18 @@ class Plan:
             self._hooks = ExitStack()
             self._hooks.enter_context(met(self.outline.tops(model)))
         return model(x)
+
+    def look_for_shortcut(self) -> None:
+        """Find the `shortcut`, if there is one by now."""
+        if not self._is_straight or self.careful or len(self.stores) != 1:
+            return
+        model: Any = self.model
+        (node,), parts = self.stores, self.parts(model)
+        rows = node.store
+        if rows is None or not rows.complete or rows.spilled or parts.rest is None:
+            return
+        if node is self.graph.nodes.get((parts.first, self.graph.source)):
+            self.shortcut = rows, parts.rest
 
     def close(self) -> None:
         """Leave classes as they are without this; the rows stay."""

@@ -186,8 +186,11 @@ class Watch:
             self._lists.append(sequence.layers)
         self._keyed += [module._frozen for module in [*modules, *freezing]]
         self._governed = [(module, module._governed) for module in freezing]
-        self._lengths = self._long()
-        self._found = [*self._now()]
+        # Views of the dicts' values, which show what is in them when they are looked at.
+        self._parts = [*map(dict.values, self._dicts), *self._lists, *self._keyed]
+        self._lengths = [*map(len, self._parts)]
+        self._filled = [part for part in self._parts if part]
+        self._found = [*chain.from_iterable(self._filled)]
 
     def _enter(self, values: Iterable[Any]) -> None:
         for value in values:
@@ -204,25 +207,21 @@ class Watch:
                 elif value.ndim:
                     self.large.append(value)
 
-    def _long(self) -> list[int]:
-        return [*map(len, self._dicts), *map(len, self._lists), *map(len, self._keyed)]
-
-    def _now(self) -> Iterable[Any]:
-        return chain(
-            chain.from_iterable(map(dict.values, self._dicts)),
-            chain.from_iterable(self._lists),
-            chain.from_iterable(self._keyed),
-        )
-
     def holds(self) -> bool:
         """Return whether everything is as it was."""
-        if self._long() != self._lengths:
+        if [*map(len, self._parts)] != self._lengths:
             return False
         try:
-            if [*self._now()] != self._found:  # the same objects count as equal without a look
+            # The same objects count as equal without a look.
+            if [*chain.from_iterable(self._filled)] != self._found:
                 return False
         except Exception:  # two arrays, or what is of users' classes, may not be comparable
             return False
-        if any(module._governed is not governed for module, governed in self._governed):
-            return False
-        return all(array.tobytes() == known for array, known in self._buffers)
+        # Loops, not any() and all(): done in every step, and mostly there is nothing to look at.
+        for module, governed in self._governed:
+            if module._governed is not governed:
+                return False
+        for array, known in self._buffers:  # noqa: SIM110
+            if array.tobytes() != known:
+                return False
+        return True

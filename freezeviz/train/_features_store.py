@@ -56,12 +56,13 @@ class Rows:
         """Return for each of some samples, by numbers on the host, whether its row is known."""
         return self._known[numbers]
 
-    def take(self, which: Which, numbers: Callable[[], Which]) -> Any:
+    def take(self, which: Which, numbers: Callable[[], Which] | None = None) -> Any:
         """Return a new array of the rows of some samples, which have to be known.
 
-        What `numbers` gives are the same samples, by numbers on the host.
+        What `numbers` gives are the same samples, by numbers on the host: for rows in a file.
         """
         if self.spilled and self._xp is not np:
+            assert numbers is not None
             return self._xp.asarray(np.array(self._array[numbers()]))
         if isinstance(which, slice):
             return self._array[which].copy()

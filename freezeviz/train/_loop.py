@@ -22,14 +22,11 @@ class Loop(RunCore):
         super().__init__(adapt(engine.model))
         self.engine = engine
         self.model = engine.model
+        self.steps_per_epoch = len(engine.train)
         self.stop_on_nonfinite = stop_on_nonfinite
         # On a GPU, a step that was launched and is not counted yet: its numbers are on their way.
         self._untold: LateOutcome | None = None
         self._told: deque[events.StepDone] = deque()
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return len(self.engine.train)
 
     @property
     def epoch(self) -> int:
@@ -127,7 +124,6 @@ class Loop(RunCore):
         self._told.clear()
 
     def _count(self, outcome: Outcome) -> None:
-        epoch = self.epoch
         done = self.step_done(outcome.loss, outcome.accuracy, outcome.metrics)
         if not outcome.trained:
             self.warn_once(
@@ -135,10 +131,11 @@ class Loop(RunCore):
                 "every parameter is frozen: the run evaluates the loss and changes nothing",
             )
         self._check_loss(outcome.loss)
+        is_last = self.step % self.steps_per_epoch == 0
         if self.engine.features is not None:
-            self._tell_features(self.engine.features, done)
-        if self.step % self.steps_per_epoch == 0:
-            self._validate(epoch)
+            self._tell_features(self.engine.features, done, is_last)
+        if is_last:
+            self._validate(done.epoch)
         self._told.append(done)
 
     def _check_loss(self, loss: float) -> None:
@@ -151,10 +148,9 @@ class Loop(RunCore):
         if self.check_loss(loss, advice) and self.stop_on_nonfinite:
             self.stopping = True
 
-    def _tell_features(self, features: FeatureCache, done: events.StepDone) -> None:
+    def _tell_features(self, features: FeatureCache, done: events.StepDone, is_last: bool) -> None:
         features.pace.took(done.seconds)
-        now = self.step, done.epoch, time.time()
-        news = features.news(now, epoch_ended=self.step % self.steps_per_epoch == 0)
+        news = features.news(done, epoch_ended=is_last)
         if news is not None:
             self.publish(news)
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from freezeviz.backend import array_namespace
 from freezeviz.errors import DataError, closest
 from freezeviz.nn import losses
@@ -53,5 +55,7 @@ def right_answers(outputs: Any, targets: Any) -> Any:
         return None
     if targets.dtype.kind not in "iu":  # a third of what isdtype() takes, once a step
         return None
+    if type(outputs) is np.ndarray:  # half the time of the general way
+        return np.count_nonzero(outputs.argmax(-1) == targets)
     xp = array_namespace(outputs)
     return xp.count_nonzero(xp.argmax(outputs, axis=-1) == targets)

@@ -155,6 +155,7 @@ CHANGES = {
     "frozen by order": lambda t: t.freeze("layers.4"),
     "frozen on the model": lambda t: t.model.layers[4].freeze(),
     "a layer replaced": lambda t: t.model.update_modules({"layers": [nn.Conv2d(1, 4, 3)]}),
+    "another head": lambda t: t.model.layers.__setitem__(6, nn.Linear(8, 3)),
     "another list": lambda t: t.model.layers.__setitem__(1, nn.Tanh()),
     "put into eval mode": lambda t: t.model.layers[0].eval(),
     "unfrozen and frozen": lambda t: (t.unfreeze("layers.0"), t.freeze("layers.0")),

@@ -375,9 +375,10 @@ def test_data_that_are_changed_between_two_runs_count_in_mid_epoch():
     assert_same(*runs)
 
 
-def test_an_error_of_the_model_s_own_is_no_reason():
+@pytest.mark.parametrize("epochs_before", [0, 2])
+def test_an_error_of_the_model_s_own_is_no_reason(epochs_before):
     class Loss:
-        is_wrong = True
+        is_wrong = False
 
         def __call__(self, outputs, targets):
             if self.is_wrong:
@@ -386,6 +387,9 @@ def test_an_error_of_the_model_s_own_is_no_reason():
 
     loss = Loss()
     trainer = trainer_of(two_layers, "layers.0", True, data=rows(), loss=loss)
+    if epochs_before:  # then all is known when it raises
+        trainer.fit(epochs_before, progress=False)
+    loss.is_wrong = True
     with pytest.raises(ValueError, match="wrong labels") as caught:
         trainer.fit(1, progress=False)
     assert caught.value.__context__ is None
