@@ -441,6 +441,40 @@ def test_equal_keys_mean_that_a_write_shows_in_both(shape: list[int], data: st.D
         np.testing.assert_array_equal(a, b)
 
 
+def test_arrays_with_memory_of_their_own_are_surely_apart() -> None:
+    x, y = np.zeros((2, 3)), np.zeros((2, 3))
+    assert backend.surely_apart([])
+    assert backend.surely_apart([x, y, np.empty((0, 2))])
+    assert backend.surely_apart(
+        [x.view(), y[1:]]
+    )  # each the only view of its memory, as when frozen
+
+
+def test_what_may_share_memory_is_not_surely_apart() -> None:
+    x = np.zeros((2, 3))
+    foreign = np.frombuffer(bytearray(8), np.float32)
+    matrix = np.zeros((2, 2)).view(np.matrix)
+    for arrays in (
+        [x, x],
+        [x, x.T],
+        [x[:1], x[1:]],
+        [foreign],
+        [matrix],
+        [array_api_strict.ones(2)],
+    ):
+        assert not backend.surely_apart(arrays)
+
+
+@given(st.lists(st.integers(0, 7), min_size=2, max_size=3))
+def test_a_write_to_what_is_surely_apart_shows_nowhere_else(chosen: list[int]) -> None:
+    a, b = np.zeros((2, 2)), np.zeros((2, 2))
+    views = [a, a.T, a[:1], a.view(), np.asarray(memoryview(a)), b, b.reshape(-1), b.copy()]
+    arrays = [views[i] for i in chosen]
+    if backend.surely_apart(arrays):
+        arrays[0][...] = 1
+        assert not any(other.any() for other in arrays[1:])
+
+
 # On a GPU
 
 

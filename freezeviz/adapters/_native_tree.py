@@ -7,11 +7,11 @@ freezing put new ones in; what was tied must be tied still, and nothing else.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from operator import is_
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,18 +23,8 @@ from freezeviz.nn._members import Entry, Slot, Tree
 
 __all__ = ["NativeTree"]
 
-
-class _Members:
-    """What stood in one dict or list; `start` is where in the row of all things it begins."""
-
-    __slots__ = ("container", "keys", "start", "values")
-
-    def __init__(self, container: Any, start: int) -> None:
-        self.container = container
-        self.start = start
-        is_dict = isinstance(container, dict)
-        self.keys = list(container) if is_dict else list(range(len(container)))
-        self.values: Any = container.values() if is_dict else container  # as they are now
+T = TypeVar("T")
+_ENTERED = (dict, list)
 
 
 class NativeTree:
@@ -48,23 +38,22 @@ class NativeTree:
 
     def __init__(self, model: Module) -> None:
         self.tree = Tree(model, all_paths=True)
-        # Entries by their memory, and whether they are buffers: those are tied to no parameter.
-        self._by_key: dict[Any, Entry] = dict(self.tree._entries)
         self._in_scope = _bind.current.get() is not None
-        self._modules: list[tuple[Module, dict[str, Any], set[str]]] = []
-        self._members: list[_Members] = []
-        self._things: list[Any] = []  # all that stands in them, in a row
-        todo: list[Any] = []
-        for _, module in self.tree.modules:
-            self._modules.append((module, module._members, set(module._buffer_names)))
-            todo.append(module._members)
-            while todo:
-                members = _Members(todo.pop(), len(self._things))
-                self._members.append(members)
-                self._things.extend(members.values)
-                todo.extend(value for value in members.values if isinstance(value, dict | list))
-        self._sizes = [len(members.keys) for members in self._members]
-        self._keys_of_dicts = [m.keys for m in self._members if isinstance(m.container, dict)]
+        self._modules = [module for _, module in self.tree.modules]
+        self._members = [module._members for module in self._modules]
+        self._buffer_names = [frozenset(module._buffer_names) for module in self._modules]
+        # All at once, here and in `holds`: ten thousand dicts, with tens of thousands of things.
+        self._containers: list[Any] = []
+        level: list[Any] = self._members
+        while level:
+            self._containers += level
+            level = [x for c in level for x in _values(c) if isinstance(x, _ENTERED)]
+        self._sizes = list(map(len, self._containers))
+        # What stands in them and under which keys: as it is now, and as it was.
+        self._values = list(map(_values, self._containers))
+        self._keys_now = [c if isinstance(c, dict) else range(len(c)) for c in self._containers]
+        self._things = list(chain.from_iterable(self._values))
+        self._keys_there = list(chain.from_iterable(self._keys_now))
 
     # ---- what follows from it ------------------------------------------------------------------
 
@@ -92,31 +81,31 @@ class NativeTree:
     def snapshot(self) -> LayerInfo:
         """The tree as plain values."""
         tree = self.tree
-        parameters = _by_owner(tree.parameters)
-        buffers = _by_owner(tree.buffers)
-        children: dict[str, list[LayerInfo]] = {path: [] for path, _ in tree.modules}
+        parameters = _by_owner(tree.parameters, _parameter)
+        buffers = _by_owner(tree.buffers, _buffer)
         parents = _parents([path for path, _ in tree.modules])
-        layers: dict[str, LayerInfo] = {}
+        below: dict[str, list[LayerInfo]] = {}
+        root: Any = None
         # Depth first backwards: every child is ready before its parent.
-        for (path, module), detail in zip(
-            reversed(tree.modules), reversed(self._details), strict=True
+        for (path, module), parent, detail in zip(
+            reversed(tree.modules), reversed(parents), reversed(self._details), strict=True
         ):
-            parent = parents.get(path, "")
             kind = type(module)
-            layers[path] = LayerInfo(
+            layer = LayerInfo(
                 path,
                 path[len(parent) :].lstrip(".") or kind.__name__,
                 kind.__name__,
                 detail,
-                tuple(map(_parameter, parameters.get(id(module), ()))),
-                tuple(map(_buffer, buffers.get(id(module), ()))),
-                tuple(reversed(children[path])),
+                tuple(parameters.get(id(module), ())),
+                tuple(buffers.get(id(module), ())),
+                tuple(reversed(below.get(path, ()))),
                 tuple(tree.module_aliases.get(path, ())),
                 kind.__mro__,
             )
             if path:
-                children[parent].append(layers[path])
-        return layers[""]
+                below.setdefault(parent, []).append(layer)
+            root = layer
+        return root
 
     @cached_property
     def _details(self) -> list[str]:
@@ -128,7 +117,7 @@ class NativeTree:
         silent = Module._extra_repr
         return [
             (module, detail)
-            for (module, *_), detail in zip(self._modules, self._details, strict=True)
+            for module, detail in zip(self._modules, self._details, strict=True)
             if not _has_matrix(module) and type(module)._extra_repr is not silent
         ]
 
@@ -138,17 +127,26 @@ class NativeTree:
         return {(id(s.container), s.key): e for e in entries for s in e.slots}
 
     @cached_property
+    def _spots(self) -> list[tuple[Any, Any]]:
+        """The container and the key of each thing."""
+        owners = chain.from_iterable(map(repeat, self._containers, self._sizes))
+        return list(zip(owners, self._keys_there, strict=True))
+
+    @cached_property
     def _places(self) -> dict[tuple[int, Any], int]:
         """Where in the row of all things each stands."""
-        return {
-            (id(members.container), key): members.start + i
-            for members in self._members
-            for i, key in enumerate(members.keys)
-        }
+        return {(id(container), key): i for i, (container, key) in enumerate(self._spots)}
 
     @cached_property
     def _keys(self) -> dict[Entry, Any]:
-        return {entry: key for key, entry in self._by_key.items()}
+        """The memory of each entry, and whether it is a buffer: those are tied to no parameter."""
+        tree = self.tree
+        both = ((tree.parameters, False), (tree.buffers, True))
+        return {e: (memory_key(e.value), buffer) for entries, buffer in both for e in entries}
+
+    @cached_property
+    def _by_key(self) -> dict[Any, Entry]:
+        return {key: entry for entry, key in self._keys.items()}
 
     # ---- whether it is still true --------------------------------------------------------------
 
@@ -156,47 +154,32 @@ class NativeTree:
         """Whether the model is as it was, but for other arrays in the same places."""
         if self._in_scope or _bind.current.get() is not None:
             return False
-        for module, members, buffers in self._modules:
-            # (`is not`: a module that was read from a file has another dict.)
-            if module._members is not members or module._buffer_names != buffers:
-                return False
-            if module._governed:
-                return False
+        # (`is`: a module that was read from a file has another dict.)
+        if not all(map(is_, [module._members for module in self._modules], self._members)):
+            return False
+        if [module._buffer_names for module in self._modules] != self._buffer_names:
+            return False
+        if any([module._governed for module in self._modules]):
+            return False
         if any(_detail(module) != detail for module, detail in self._spoken):
             return False
-        containers = [members.container for members in self._members]
-        if list(map(len, containers)) != self._sizes:
+        if list(map(len, self._containers)) != self._sizes:
             return False
-        if [list(c) for c in containers if isinstance(c, dict)] != self._keys_of_dicts:
+        if list(chain.from_iterable(self._keys_now)) != self._keys_there:
             return False
-        # Without a loop over each: the usual case, of tens of thousands of things.
-        things = chain.from_iterable(members.values for members in self._members)
-        if all(map(is_, things, self._things)):
-            return True
-        return self._take_all()
+        things = chain.from_iterable(self._values)
+        return all(map(is_, things, self._things)) or self._take_all()
 
     def _take_all(self) -> bool:
         """Take in whatever stands there now, if it is arrays like those before."""
-        changed: list[tuple[_Members, int]] = []
-        for members in self._members:
-            for i, value in enumerate(members.values):
-                before = self._things[members.start + i]
-                if value is not before:
-                    if not _alike(value, before):
-                        return False
-                    changed.append((members, i))
-        return self._take(changed)
-
-    def take(self, slots: Iterable[Slot]) -> None:
-        """Take in new arrays of slots that were frozen or unfrozen: views of the same memory."""
-        things, places = self._things, self._places
-        for _, _, container, key in slots:
-            things[places[id(container), key]] = container[key]
-
-    def _take(self, changed: list[tuple[_Members, int]]) -> bool:
-        """Take in new arrays, if they are tied as those before were."""
+        now = zip(chain.from_iterable(self._values), self._things, strict=True)
+        changed = [i for i, (value, before) in enumerate(now) if value is not before]
+        spots = [self._spots[i] for i in changed]
+        values = [container[key] for container, key in spots]
+        if not all(map(_alike, values, map(self._things.__getitem__, changed))):
+            return False
         entry_of = self._entry_of
-        places = [(id(members.container), members.keys[i]) for members, i in changed]
+        places = [(id(container), key) for container, key in spots]
         new: dict[Entry, Any] = {}
         for entry in dict.fromkeys(entry_of[place] for place in places if place in entry_of):
             is_buffer = self._keys[entry][1]
@@ -212,9 +195,20 @@ class NativeTree:
                 return False
             self._by_key[key] = entry
         self._keys.update(moved)
-        for members, i in changed:
-            self._things[members.start + i] = members.container[members.keys[i]]
+        for i, value in zip(changed, values, strict=True):
+            self._things[i] = value
         return True
+
+    def take(self, slots: Iterable[Slot]) -> None:
+        """Take in new arrays of slots that were frozen or unfrozen: views of the same memory."""
+        things, places = self._things, self._places
+        for _, _, container, key in slots:
+            things[places[id(container), key]] = container[key]
+
+
+def _values(container: Any) -> Any:
+    """Return what stands in a dict or a list, now and whenever it is asked for later."""
+    return container.values() if isinstance(container, dict) else container
 
 
 def _alike(value: Any, before: Any) -> bool:
@@ -227,37 +221,40 @@ def _alike(value: Any, before: Any) -> bool:
     )
 
 
-def _by_owner(entries: list[Entry]) -> dict[int, list[Entry]]:
-    grouped: dict[int, list[Entry]] = {}
+def _by_owner(entries: list[Entry], info: Callable[[Entry], T]) -> dict[int, list[T]]:
+    grouped: dict[int, list[T]] = {}
     for entry in entries:
-        grouped.setdefault(id(entry.slots[0].owner), []).append(entry)
+        grouped.setdefault(id(entry.slots[0].owner), []).append(info(entry))
     return grouped
 
 
-def _parents(paths: list[str]) -> dict[str, str]:
+def _parents(paths: list[str]) -> list[str]:
     """Return the nearest path above each: containers that are no modules are skipped."""
-    known = set(paths)
-    parents = {}
+    nearest = {path: path for path in paths}
+    parents = []
     for path in paths:
-        parent = path.rpartition(".")[0]
-        while parent and parent not in known:
-            parent = parent.rpartition(".")[0]
-        parents[path] = parent
+        above = path.rpartition(".")[0]
+        parent = nearest.get(above)
+        if parent is None:
+            parent = above
+            while parent not in nearest:
+                parent = parent.rpartition(".")[0]
+            nearest[above] = parent = nearest[parent]
+        parents.append(parent)
     return parents
 
 
 def _parameter(entry: Entry) -> ParameterInfo:
     # By position, here and above: of 10,000 modules, names took a twentieth of a second.
     value = entry.value
-    shape, dtype = tuple(value.shape), value.dtype
+    dtype, size, nbytes = _measure(shape := tuple(value.shape), value.dtype)
+    return ParameterInfo(entry.path, shape, dtype, size, nbytes, tuple(entry.aliases))
+
+
+@lru_cache(maxsize=1024)
+def _measure(shape: tuple[int, ...], dtype: Any) -> tuple[str, int, int]:
     size = math.prod(shape)
-    names = tuple(entry.aliases)
-    return ParameterInfo(entry.path, shape, _dtype_name(dtype), size, size * dtype.itemsize, names)
-
-
-@lru_cache(maxsize=64)
-def _dtype_name(dtype: Any) -> str:
-    return str(dtype)  # a twentieth of a millisecond
+    return str(dtype), size, size * dtype.itemsize
 
 
 def _buffer(entry: Entry) -> BufferInfo:
@@ -269,9 +266,13 @@ def _detail(module: Module) -> str:
     if not _has_matrix(module):
         return module._extra_repr()
     weight: Any = module._members["weight"]
-    kernel = "×".join(map(str, weight.shape[1:-1]))
-    inputs = weight.shape[-1] * vars(module).get("groups", 1)
-    return f"{inputs} → {weight.shape[0]}{', ' if kernel else ''}{kernel}"
+    return _matrix_detail(tuple(weight.shape), vars(module).get("groups", 1))
+
+
+@lru_cache(maxsize=1024)
+def _matrix_detail(shape: tuple[int, ...], groups: Any) -> str:
+    kernel = "×".join(map(str, shape[1:-1]))
+    return f"{shape[-1] * groups} → {shape[0]}{', ' if kernel else ''}{kernel}"
 
 
 def _has_matrix(module: Module) -> bool:

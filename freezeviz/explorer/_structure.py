@@ -1,7 +1,8 @@
 """The rows of a model's tree as columns: the state of 10,000 rows is a few array operations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,58 +84,89 @@ class Structure:
 
 def build_structure(root: "LayerInfo") -> Structure:
     """Return the columns of a snapshot. Not recursive: a model may be deeper than the stack."""
-    # A row is a tuple, and columns are made of all at once: of 30,000 rows, twice as fast.
-    rows: list[tuple[Any, ...]] = []
-    todo: list[tuple[LayerInfo, int]] = [(root, -1)]
+    layers: list[LayerInfo] = []
+    above: list[int] = []  # the layer that each is in, by its place among them
+    depths: list[int] = []
+    todo: list[tuple[LayerInfo, int, int]] = [(root, -1, 0)]
     while todo:
-        layer, above = todo.pop()
-        path = layer.path
-        row = len(rows)
-        label, depth = layer.name, 0
-        if above >= 0:
-            label, depth = _label(path, rows[above][0]), rows[above][6] + 1
-        own = bool(layer.buffers), 0, 0
-        rows.append(
-            (path, label, layer.kind, layer.detail, layer.aliases, above, depth, False, *own)
-        )
-        for info in layer.parameters:
-            shape = " × ".join(map(str, info.shape)) or "scalar"
-            leaf = _label(info.path, path)
-            own = False, info.size, info.nbytes
-            rows.append(
-                (info.path, leaf, "parameter", shape, info.aliases, row, depth + 1, True, *own)
-            )
-        todo.extend([(child, row) for child in reversed(layer.children)])
-    columns = list(zip(*rows, strict=True))
-    paths, labels, kinds, details, aliases, parent, level, is_parameter, *others = columns
-    has_buffers, sizes, n_bytes = others
+        layer, outer, depth = todo.pop()
+        here = len(layers)
+        layers.append(layer)
+        above.append(outer)
+        depths.append(depth)
+        if layer.children:
+            todo.extend([(child, here, depth + 1) for child in reversed(layer.children)])
+    ends = list(range(1, len(layers) + 1))
+    for here in range(len(layers) - 1, 0, -1):
+        if ends[above[here]] < ends[here]:
+            ends[above[here]] = ends[here]
 
-    ends = list(range(1, len(paths) + 1))
-    for row in range(len(paths) - 1, 0, -1):
-        above = parent[row]
-        if ends[above] < ends[row]:
-            ends[above] = ends[row]
-    end = np.array(ends, np.int32)
+    # A layer is followed by its own parameters. Column by column, and numbers without a loop: of
+    # 30,000 rows, twice as fast as row by row.
+    parameters = [info for layer in layers for info in layer.parameters]
+    rows_of = np.array([1 + len(layer.parameters) for layer in layers])
+    starts = np.concatenate(([0], np.cumsum(rows_of)))
+    at = starts[:-1]
+    is_parameter = np.ones(starts[-1], bool)
+    is_parameter[at] = False
+
+    def column(of_layers: list[Any], of_parameters: list[Any]) -> tuple[Any, ...]:
+        values = np.empty(len(is_parameter), object)
+        values[at], values[is_parameter] = of_layers, of_parameters
+        return tuple(values.tolist())
+
+    def sizes(of_parameters: list[int]) -> np.ndarray:
+        values = np.zeros(len(is_parameter), np.int64)
+        values[is_parameter] = of_parameters
+        return values
+
+    rows = [x for layer in layers for x in (layer, *layer.parameters)]
+    paths = tuple([x.path for x in rows])
+    aliases = tuple([x.aliases for x in rows])
+    prefixes = [f"{layer.path}." if layer.path else "" for layer in layers]
+    labels = column(
+        [
+            layer.name if outer < 0 else _label(layer.path, prefixes[outer])
+            for layer, outer in zip(layers, above, strict=True)
+        ],
+        [
+            _label(info.path, prefix)
+            for layer, prefix in zip(layers, prefixes, strict=True)
+            for info in layer.parameters
+        ],
+    )
+    kinds = column([layer.kind for layer in layers], ["parameter"] * len(parameters))
+    details = column(
+        [layer.detail for layer in layers], [_shape_words(info.shape) for info in parameters]
+    )
+    # A parameter is in the layer of its row, a layer in the one above it.
+    parent = np.repeat(at, rows_of)
+    parent[at] = np.where(np.array(above) < 0, -1, at[above])
+    end = np.arange(1, len(rows) + 1, dtype=np.int32)
+    end[at] = starts[ends]
+    has_buffers = np.zeros(len(rows), bool)
+    has_buffers[at] = [bool(layer.buffers) for layer in layers]
+
     index: dict[str, int] = dict(zip(paths, range(len(paths)), strict=True))
-    for row, also in enumerate(aliases):
-        for path in also:
+    aliased = [row for row, also in enumerate(aliases) if also]
+    for row in aliased:
+        for path in aliases[row]:
             index.setdefault(path, row)
-
     structure = Structure(
         paths,
         labels,
         kinds,
         details,
         aliases,
-        np.array(parent, np.int32),
+        parent.astype(np.int32),
         end,
-        np.array(level, np.int32),
-        np.array(is_parameter, bool),
-        np.array(has_buffers, bool),
-        np.array(sizes, np.int64),
-        np.array(n_bytes, np.int64),
+        (np.repeat(depths, rows_of) + is_parameter).astype(np.int32),
+        is_parameter,
+        has_buffers,
+        sizes([info.size for info in parameters]),
+        sizes([info.nbytes for info in parameters]),
         index,
-        _tied(aliases, is_parameter, end, index),
+        _tied({row: aliases[row] for row in aliased if is_parameter[row]}, end, index),
     )
     # Own sizes so far; a row stands for all below it.
     structure.n_parameters[:] = structure.sums(structure.n_parameters)
@@ -143,16 +175,11 @@ def build_structure(root: "LayerInfo") -> Structure:
 
 
 def _tied(
-    aliases: Sequence[tuple[str, ...]],
-    is_parameter: Sequence[bool],
-    end: np.ndarray,
-    index: dict[str, int],
+    parameters: Mapping[int, Sequence[str]], end: np.ndarray, index: Mapping[str, int]
 ) -> np.ndarray:
     """Return pairs of a module and a parameter that is below it by a further path only, as rows."""
     pairs: set[tuple[int, int]] = set()
-    for row, names in enumerate(aliases):
-        if not names or not is_parameter[row]:
-            continue
+    for row, names in parameters.items():
         for above in names:
             while above:
                 above = above.rpartition(".")[0]
@@ -162,6 +189,10 @@ def _tied(
     return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
-def _label(path: str, parent: str) -> str:
-    prefix = parent + "."
-    return path[len(prefix) :] if parent and path.startswith(prefix) else path
+def _label(path: str, prefix: str) -> str:
+    return path[len(prefix) :] if path.startswith(prefix) else path
+
+
+@lru_cache(maxsize=1024)
+def _shape_words(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "scalar"
