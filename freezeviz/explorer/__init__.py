@@ -7,6 +7,7 @@ from freezeviz.explorer._background import Background
 from freezeviz.explorer._controller import Controller
 from freezeviz.explorer._details import ArrayDetails, Details, Histogram
 from freezeviz.explorer._explorer import Explorer, explore
+from freezeviz.explorer._looks import PlotLook
 from freezeviz.explorer._notices import Change
 from freezeviz.explorer._preview import Preview
 from freezeviz.explorer._rows import Row
@@ -22,6 +23,7 @@ __all__ = [
     "Details",
     "Explorer",
     "Histogram",
+    "PlotLook",
     "Preview",
     "Row",
     "STATES",

@@ -11,10 +11,10 @@ from freezeviz.errors import FreezevizWarning, LockedError, SelectorError
 from freezeviz.explorer import _presets as presets
 from freezeviz.explorer._controller_hand import ControllerHand
 from freezeviz.explorer._dispatcher import Action
-from freezeviz.explorer._locks import left_words, locked_words, unheld_words
+from freezeviz.explorer._locks import beside_words, left_words, locked_words
 from freezeviz.explorer._notices import Change
 from freezeviz.explorer._orders import Move, Order
-from freezeviz.explorer._spared import Part, not_holding
+from freezeviz.explorer._spared import Part, sparing
 from freezeviz.explorer._tree_state import TreeModel
 from freezeviz.paths import is_glob
 from freezeviz.train import Run
@@ -27,6 +27,10 @@ class Controller(ControllerHand):
     With a run, commands go through it: while it is under way they take effect between two steps,
     and until then stand in `pending`. Without one they take effect at once. Whatever a command
     consists of, one `undo` takes it back.
+
+    All pages of a model show the same selection, unfolded rows, columns and plots: what is said of
+    them here shows there, and what somebody does on a page is read here. Searching, filtering,
+    previews and details are questions, and answer who asked.
 
     Modules that were replaced, and what was frozen on the model itself, are noticed before every
     command while nothing trains, and by `refresh`. While a training runs, `refresh` looks at the
@@ -82,7 +86,7 @@ class Controller(ControllerHand):
 
         Commands on more than this node change the rest. What code does to the model or asks of the
         run is not kept from happening. A layer without parameters is held and let go with those
-        around it: locked, it is left out when they are held, but not when they are let go.
+        around it: locked, it is left out of both, and so are others that can only go with it.
 
         Raises
         ------
@@ -166,7 +170,7 @@ class Controller(ControllerHand):
         if not (mask & ~locked).any():
             by = ", ".join(repr(path) for path in self._locks.concerned(model, mask)[:3])
             raise LockedError(f"{words}: locked by {by}; unlock() it before it is changed")
-        self._act(model, [(None, mask, hold)], words, tuple(rows))
+        self._act(model, [Part(None, mask, hold)], words, tuple(rows))
 
     def freeze(self, what: Any, hold: bool = False) -> None:
         """Freeze parameters.
@@ -185,7 +189,7 @@ class Controller(ControllerHand):
             If nothing matches; nothing is frozen then.
         """
         model, mask, words, rows = self._meant(what)
-        self._act(model, [(True, mask, hold)], words, rows)
+        self._act(model, [Part(True, mask, hold)], words, rows)
 
     def unfreeze(self, what: Any) -> None:
         """Make parameters trainable again and let go what was held.
@@ -196,7 +200,7 @@ class Controller(ControllerHand):
             If nothing matches; nothing is changed then.
         """
         model, mask, words, rows = self._meant(what)
-        self._act(model, [(False, mask, False)], words, rows)
+        self._act(model, [Part(False, mask)], words, rows)
 
     def hold(self, what: Any) -> None:
         """Freeze parameters and hold their modules: no dropout in them, statistics stand still.
@@ -226,7 +230,7 @@ class Controller(ControllerHand):
         if np.array_equal(model.rule.after(now, moves).held, now.held):
             self._warn(f"nothing that is held is in {words}, and in it alone: nothing to release")
             return
-        parts: list[Part] = [(False, mask, False), (True, frozen, False)]
+        parts: list[Part] = [Part(False, mask), Part(True, frozen)]
         self._act(model, parts, words, rows, f"release {words}")
 
     def presets(self) -> dict[str, str]:
@@ -244,14 +248,15 @@ class Controller(ControllerHand):
             it, in the order in which the layers are called if a step was measured, else in that of
             their definition. ``invert``: what is frozen trains, what trains is frozen.
         at : str, optional
-            A path; by default that of the selected row, if it is one.
+            A path, not the model's own; by default that of the selected row, if it is one.
         hold : bool
             Hold what is frozen, too.
 
         Raises
         ------
         SelectorError
-            If there is no such preset or path, or nothing of what it is about.
+            If there is no such preset or path, or nothing of what it is about. Nothing is changed
+            then.
 
         Examples
         --------
@@ -265,6 +270,11 @@ class Controller(ControllerHand):
         if at is None and len(self.selected) == 1:
             at = self.selected[0]
         row = None if at is None else self._row(at)
+        if row == 0 and name in presets.NEED_PLACE:
+            raise SelectorError(
+                f"{name}: expected the path of a row below the model in at=..., got the model's "
+                "own; freeze('') freezes everything"
+            )
         model, now = self._tree.look()
         measures = getattr(self.run, "measures", None)
         order = getattr(measures, "order", None) or None
@@ -272,13 +282,13 @@ class Controller(ControllerHand):
         label = presets.LABELS[name].partition(":")[0]
         if row is not None and name in presets.NEED_PLACE:
             here = model.structure.paths[row]
-            label = label.replace("here", here) if row else "freeze everything"
+            label = label.replace("here", here)
         label = label[:1].lower() + label[1:]
         # What is so already needs no order, but for what is on its way to be changed.
         all_of_it = hold or bool(self._dispatcher.pending_rows())
         unfreeze = wanted.unfreeze & (now.frozen | all_of_it)
         freeze = wanted.freeze & (~now.frozen | all_of_it)
-        parts: list[Part] = [(False, unfreeze, False), (True, freeze, hold)]
+        parts: list[Part] = [Part(False, unfreeze), Part(True, freeze, hold)]
         self._act(model, parts, "", (0,), label)
 
     def undo(self) -> None:
@@ -328,8 +338,7 @@ class Controller(ControllerHand):
         Parameters
         ----------
         model : TreeModel
-        parts : list of (freeze, parameters, hold)
-            As in `Order`.
+        parts : list of Part
         words : str
             For what is frozen or unfrozen; empty: those that fit each part.
         rows : tuple of int
@@ -340,26 +349,26 @@ class Controller(ControllerHand):
         locked = self._locks.mask(model)
         state = self._tree.look()[1]
         left = np.zeros(len(locked), bool)
-        for to, mask, hold in parts:
+        for to, mask, hold, _ in parts:
             left |= mask & locked & (True if to is None or hold else state.frozen != to)
         spared = self._locks.concerned(model, left) if left.any() else []
-        parts = [(to, mask & ~locked, hold) for to, mask, hold in parts]
-        without = not_holding(self._locks.layers(model), model, state, parts)
+        parts = [part._replace(parameters=part.parameters & ~locked) for part in parts]
+        without = sparing(self._locks.layers(model), model, state, parts)
         parts = without.parts
-        spared += self._locks.above(model, without.unheld)
+        spared += self._locks.above(model, without.left)
         note = left_words(spared)
         if len(parts) > 1 and not label:
-            verb = "unfreeze" if parts[0][0] is False else "freeze"
+            verb = "unfreeze" if parts[-1].frozen is False else "freeze"
             label = f"{verb} {words}"
         orders: list[Order] = []
-        for to, mask, hold in parts:
+        for to, mask, hold, let_go in parts:
             if mask.any():
                 what = (words or self._tree.words(model, mask)) + note
-                orders.append(Order(to, model.index.names(mask), hold, what))
+                orders.append(Order(to, model.index.names(mask), hold, what, let_go))
         if orders:
             self._dispatcher.give(Action(tuple(orders), rows, label and label + note))
         if spared:
-            self._warn(locked_words(spared) + unheld_words(without.beside))
+            self._warn(locked_words(spared) + beside_words(without.beside))
 
     def _warn(self, message: str) -> None:
         warnings.warn(message, FreezevizWarning, stacklevel=4)

@@ -1,14 +1,13 @@
 """The steering side of a controller: rows that are selected and found, and the run."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from freezeviz.errors import RunError, SelectorError
-from freezeviz.explorer._controller_view import ControllerView
+from freezeviz.explorer._controller_look import ControllerLook
 from freezeviz.explorer._notices import Change
 
 
-class ControllerHand(ControllerView):
+class ControllerHand(ControllerLook):
     """What of a `Controller` changes nothing of the model: selecting, finding, starting a run."""
 
     # ---- selected ------------------------------------------------------------------------------
@@ -84,44 +83,6 @@ class ControllerHand(ControllerView):
         self.select_rows([path])
         return path
 
-    # ---- unfolded ------------------------------------------------------------------------------
-
-    def collapse(self, path: str = "") -> None:
-        """Leave what is below a row out of what is printed; a page unfolds its rows by itself.
-
-        Raises
-        ------
-        SelectorError
-            If the model has no such path.
-
-        Examples
-        --------
-        >>> controller = fv.explore(model).controller
-        >>> controller.collapse()
-        >>> print(fv.explore(model))
-        name  type  parameters  state
-        Net   Net           32  ○ trainable
-        32 parameters: 32 trainable, 0 frozen (0.0 %)
-        >>> controller.expand()
-        """
-        self._collapsed = self._collapsed | {self.structure.paths[self._row(path)]}
-
-    def expand(self, path: str = "") -> None:
-        """Print again what is below a row, all of it, and the row itself.
-
-        Raises
-        ------
-        SelectorError
-            If the model has no such path.
-        """
-        row = self._row(path)
-        s = self.structure
-        below = {s.paths[i] for i in range(row, int(s.end[row]))}
-        while row >= 0:
-            below.add(s.paths[row])
-            row = int(s.parent[row])
-        self._collapsed = self._collapsed - below
-
     # ---- the run -------------------------------------------------------------------------------
 
     def start(self, epochs: int) -> None:
@@ -166,13 +127,3 @@ class ControllerHand(ControllerView):
             If there is none.
         """
         self._run_for("stop").stop()
-
-    def _run_for(self, order: str) -> Any:
-        self._dispatcher.look_for_run()
-        run = self.run
-        if run is None:
-            raise RunError(
-                f"there is no run to {order}: this explorer has a model alone. Make a Trainer of "
-                "it and explore that, or train it in a loop over freezeviz.steps()"
-            )
-        return run

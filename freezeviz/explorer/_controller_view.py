@@ -32,7 +32,6 @@ class ControllerView:
         self._locks = Locks()
         self._selected: tuple[str, ...] = ()
         self._sought = ""  # what was searched for last
-        self._collapsed: frozenset[str] = frozenset()
         self._dispatcher = Dispatcher(adapter, self._tree, self._notices, self._locks)
         # Of the model, and kept as long as it is, whichever explorer they came from.
         self.own_run: OwnRun | None = None
@@ -168,6 +167,21 @@ class ControllerView:
         model, now = self._tree.look()
         return preview(model, now, self._locks.mask(model), what, action)
 
+    def tied(self, path: str) -> tuple[str, ...]:
+        """Where else the array, or the module, of a row is used: its further paths.
+
+        Of a module, also the parameters that it has from elsewhere.
+
+        Raises
+        ------
+        SelectorError
+            If the model has no such path.
+        """
+        row = self._row(path)
+        s = self.structure
+        borrowed = s.tied[s.tied[:, 0] == row, 1].tolist() if len(s.tied) else []
+        return (*s.aliases[row], *(s.paths[other] for other in borrowed))
+
     def details(self, path: str) -> Details:
         """A node in detail: docstring, place of its code, its arrays with range and histogram.
 
@@ -240,11 +254,6 @@ class ControllerView:
         """Paths of the selected rows, in the order of the tree."""
         index = self.structure.index
         return tuple(sorted((p for p in self._selected if p in index), key=index.__getitem__))
-
-    @property
-    def collapsed(self) -> frozenset[str]:
-        """Paths of the rows below which nothing is printed."""
-        return self._collapsed
 
     @property
     def locked(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from freezeviz.train import (
     StepDone,
     Stopped,
 )
+from freezeviz.train._commands import hold_of
 from freezeviz.train._run import runs_of
 
 
@@ -174,7 +175,7 @@ class Dispatcher:
             elif order.frozen:
                 run.freeze(what, order.hold, origin=action.origin, label=action.label)
             else:
-                run.unfreeze(what, origin=action.origin, label=action.label)
+                run.unfreeze(what, origin=action.origin, label=action.label, let_go=order.let_go)
         except BaseException:
             with self._lock:
                 self._requests.remove(request)
@@ -195,7 +196,7 @@ class Dispatcher:
                     if frozen is None:
                         model, state = self._tree.look()
                         frozen = not state.frozen[model.index.mask(order.paths)].all()
-                    hold = (True if order.hold else None) if frozen else False
+                    hold = hold_of(frozen, order.hold, order.let_go)
                     self.adapter.set_frozen(order.paths, frozen, hold)
                     done.append(self._tree.note(frozen, order.paths, hold))
                     label = action.label or f"{'freeze' if frozen else 'unfreeze'} {order.what}"

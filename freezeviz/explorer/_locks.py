@@ -71,13 +71,13 @@ def locked_words(paths: Sequence[str]) -> str:
     return f"{named}{more}: locked, and left as it was"
 
 
-def unheld_words(paths: Sequence[str]) -> str:
-    """Words for layers without parameters that are not held beside one that is locked."""
+def beside_words(paths: Sequence[str]) -> str:
+    """Words for layers without parameters that go with one that is locked."""
     if not paths:
         return ""
     named = ", ".join(repr(path) for path in paths[:3])
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return f". Not held either, as only together they could be: {named}{more}"
+    return f". Nor could these be changed either, as they go together: {named}{more}"
 
 
 def left_words(paths: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ class Change:
     kind : str
         ``"state"``: what is frozen or held; ``"pending"``: what was requested; ``"structure"``: the
         rows themselves; ``"selection"`` and ``"locks"``: which rows are selected or locked;
+        ``"look"``: which are unfolded, the columns, the plots;
         ``"note"``: nothing changed, but somebody should know what the label says.
     paths : tuple of str
         Parameters whose state changed, or rows that were asked to; empty for a new structure.

@@ -10,7 +10,7 @@ from freezeviz.adapters._index import ParameterIndex
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Freeze or unfreeze exactly these parameters; unfreezing lets their modules go.
+    """Freeze or unfreeze exactly these parameters; unfreezing lets their modules go, or not.
 
     Attributes
     ----------
@@ -22,12 +22,15 @@ class Order:
         Hold the modules, too.
     what : str
         Words for the paths.
+    let_go : bool
+        Of an order to unfreeze; false leaves held what is held.
     """
 
     frozen: bool | None
     paths: tuple[str, ...]
     hold: bool = False
     what: str = ""
+    let_go: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +48,7 @@ class Move:
     frozen: bool
     parameters: np.ndarray
     hold: bool = False
+    let_go: bool = True
 
 
 class Rule:
@@ -74,8 +78,9 @@ class Rule:
                 if move.hold:
                     held = held | self.index.meant(self.carriers, changed, frozen, True)
             else:
-                frozen = state.frozen & ~changed
-                held = state.held & ~self.index.meant(self.carriers, changed, frozen, False)
+                frozen, held = state.frozen & ~changed, state.held
+                if move.let_go:
+                    held = held & ~self.index.meant(self.carriers, changed, frozen, False)
             state = State(frozen, held)
         return state
 
@@ -102,12 +107,7 @@ class Rule:
         locked = locked & ~state.held
         if not (hold and (self.after(state, at_once).held & locked).any()):
             return at_once
-        # The largest nodes that can be held without.
-        barred = self._barred(locked)
-        pieces = np.flatnonzero(~barred & barred[self.index.parent.clip(0)])
-        pieces = pieces[np.argsort(self.index.start[pieces], kind="stable")]
-        # By turns: of two pieces that are beside each other, no move has both.
-        halves = [parameters & self.index.covered(pieces[i::2]) for i in range(2)]
+        halves = self._halves(parameters, self._barred(locked))
         rest = parameters & ~halves[0] & ~halves[1]
         moves = [Move(True, half, True) for half in halves] + [Move(True, rest)]
         moves = [move for move in moves if move.parameters.any()]
@@ -115,33 +115,83 @@ class Rule:
             return [Move(True, parameters)]
         return moves
 
+    def unfreezing(self, state: State, parameters: np.ndarray, locked: np.ndarray) -> list[Move]:
+        """The moves that unfreeze parameters, and let go what they can but for the locked.
+
+        What is above a locked layer without parameters stays held with it, though nothing in it may
+        be frozen any more. The rest is let go while something beside it is frozen for a moment.
+
+        Parameters
+        ----------
+        state : State
+        parameters : bool array, shape (parameters,)
+        locked : bool array, shape (layers,)
+        """
+        at_once = self.after(state, [Move(False, parameters)])
+        locked = locked & state.held
+        if not (locked & ~at_once.held).any():
+            return [Move(False, parameters)]
+        keeping = Move(False, parameters, let_go=False)
+        barred = self._barred(locked)
+        if not (state.held & ~at_once.held & ~barred[self.carriers]).any():
+            return [keeping]
+        emptied = barred & (self.index.sums(at_once.frozen) == 0)
+        within = self.index.covered(np.flatnonzero(emptied & (self.index.sums(parameters) > 0)))
+        moves: list[Move] = []
+        now = state
+        for half in self._halves(parameters, barred):
+            for move in (Move(True, within & ~half & ~now.frozen), Move(False, half)):
+                if move.parameters.any():
+                    moves.append(move)
+                    now = self.after(now, [move])
+        moves.append(Move(False, now.frozen & ~at_once.frozen, let_go=False))
+        if (locked & ~now.held).any():  # by further names of tied parameters
+            return [keeping]
+        return moves
+
     def held_with(self, layers: np.ndarray) -> np.ndarray:
-        """The layers that cannot be held without holding one of these; all bool (layers,)."""
+        """The layers that are held, and let go, only with one of these; all bool (layers,)."""
         return self._barred(layers)[self.carriers]
+
+    def _halves(self, parameters: np.ndarray, barred: np.ndarray) -> list[np.ndarray]:
+        """Parameters of the largest nodes that are not barred, in two parts.
+
+        By turns: no barred node has all of its parameters in one of them.
+        """
+        pieces = np.flatnonzero(~barred & barred[self.index.parent.clip(0)])
+        pieces = pieces[np.argsort(self.index.start[pieces], kind="stable")]
+        return [parameters & self.index.covered(pieces[i::2]) for i in range(2)]
 
     def _barred(self, layers: np.ndarray) -> np.ndarray:
         """The nodes that have all parameters which decide of these layers, as a bool array."""
         index = self.index
         barred = np.zeros(len(index.parent), bool)
-        for node in np.unique(self.carriers[layers]).tolist():
-            while node >= 0 and not barred[node]:
-                barred[node] = True
-                node = int(index.parent[node])
+        barred[self.carriers[layers]] = True
+        for level in range(int(index.level.max()), 0, -1):
+            barred[index.parent[(index.level == level) & barred]] = True
         above = index.parent.clip(0)
         alike = (index.start == index.start[above]) & (index.end == index.end[above])
         while (more := alike & barred[above] & ~barred).any():
             barred |= more
         return barred
 
-    def moves(self, state: State, target: State) -> list[Move]:
+    def moves(self, state: State, target: State, *, keeping: bool = False) -> list[Move]:
         """The moves that lead from a state to another: few of them where that is possible.
 
         Not every state can be reached: two modules with the same parameters, say, are held both
         or not at all. What is frozen is always right in the end.
+
+        Parameters
+        ----------
+        state, target : State
+        keeping : bool
+            Moves may unfreeze and leave held what is held.
         """
         found: list[tuple[int, list[Move]]] = []
-        for attempt in (self._together, self._one_by_one, self._step_by_step):
+        for attempt in (self._together, self._by_turns, self._one_by_one, self._step_by_step):
             moves = attempt(state, target)
+            if not (keeping or all(move.let_go for move in moves)):
+                continue
             off = int((self.after(state, moves).held != target.held).sum())
             if not off:
                 return moves
@@ -163,6 +213,24 @@ class Rule:
         make(True, self.below(target.held & ~state.held), True)
         make(True, target.frozen & ~state.frozen)
         make(False, state.frozen & ~target.frozen)
+        return moves
+
+    def _by_turns(self, state: State, target: State) -> list[Move]:
+        """Hold and let go so that nothing else is."""
+        moves: list[Move] = []
+
+        def make(*more: Move) -> None:
+            nonlocal state
+            more = tuple(move for move in more if move.parameters.any())
+            moves.extend(more)
+            state = self.after(state, more)
+
+        let_go = self.below(state.held & ~target.held)
+        make(*self.unfreezing(state, let_go, target.held))
+        taken = self.below(target.held & ~state.held)
+        make(*self.freezing(state, taken, True, ~target.held))
+        make(Move(True, target.frozen & ~state.frozen))
+        make(*self.unfreezing(state, state.frozen & ~target.frozen, target.held))
         return moves
 
     def _one_by_one(self, state: State, target: State) -> list[Move]:

@@ -95,8 +95,7 @@ def wanted(
         chosen = before if name == "up_to" else ~before
         if not chosen.any():
             where = "up to" if name == "up_to" else "after"
-            here = repr(model.structure.paths[at]) if at else "the model itself"
-            raise SelectorError(f"{name}: no parameter comes {where} {here}")
+            raise SelectorError(f"{name}: no parameter comes {where} {model.structure.paths[at]!r}")
         return Wanted(chosen, ~everything)
     hint = closest(str(name), LABELS)
     raise SelectorError(f"no preset {name!r}.{hint} Known: {', '.join(LABELS)}.")

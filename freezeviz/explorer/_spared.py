@@ -1,53 +1,65 @@
-"""Orders that hold no locked layer."""
+"""Orders that hold no locked layer, and let none go."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from freezeviz.explorer._orders import Move, State
 from freezeviz.explorer._tree_state import TreeModel
 
-# Of an order: freeze (None: toggle), which parameters, hold.
-Part = tuple[bool | None, np.ndarray, bool]
+
+class Part(NamedTuple):
+    """What of something that was asked for is one order; as in `Order`, with a bool array."""
+
+    frozen: bool | None
+    parameters: np.ndarray
+    hold: bool = False
+    let_go: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """What is to be ordered so that no locked layer is held.
+    """What is to be ordered so that locked layers stay held, or not held, as they are.
 
     Attributes
     ----------
     parts : list of Part
-    unheld : bool array, shape (layers,)
-        The locked layers that would have been held: those without parameters of their own.
+    left : bool array, shape (layers,)
+        The locked layers that would have been held, or let go: those without parameters of their
+        own.
     beside : list of str
-        Others without parameters, which cannot be held without these.
+        Others that are not, as they cannot be without these.
     """
 
     parts: list[Part]
-    unheld: np.ndarray
+    left: np.ndarray
     beside: list[str] = field(default_factory=list)
 
 
-def not_holding(locked: np.ndarray, model: TreeModel, state: State, parts: list[Part]) -> Spared:
-    """Return what does the same as `parts` and holds no locked layer (a bool array, (layers,))."""
-    if not (locked.any() and any(hold for *_, hold in parts)):
-        return Spared(parts, np.zeros(len(locked), bool))
-    s, rule = model.structure, model.rule
+def sparing(locked: np.ndarray, model: TreeModel, state: State, parts: list[Part]) -> Spared:
+    """Return what does the same as `parts` to all but locked layers (a bool array, (layers,))."""
     spared = Spared([], np.zeros(len(locked), bool))
-    for to, mask, hold in parts:
-        moves = rule.freezing(state, mask, hold, locked)
+    if not locked.any():
+        spared.parts.extend(parts)
+        return spared
+    s, rule = model.structure, model.rule
+    for part in parts:
+        to, mask, hold, _ = part
+        ways = {
+            True: rule.freezing(state, mask, hold, locked),
+            False: rule.unfreezing(state, mask, locked),
+        }
         freezes = to if to is not None else not state.frozen[mask].all()
-        after = rule.after(state, moves)
-        if not freezes or (len(moves) == 1 and moves[0].hold == hold):
-            spared.parts.append((to, mask, hold))
-            state = rule.after(state, [Move(freezes, mask, hold)])
+        moves = ways[freezes]
+        at_once, state = rule.after(state, [Move(freezes, mask, hold)]), rule.after(state, moves)
+        # Which of the two a toggle is, is decided now if a locked layer hangs on it.
+        if to is None and all(len(way) == 1 and way[0].let_go for way in ways.values()):
+            spared.parts.append(part)
             continue
-        # Which of the two a toggle is, is decided now.
-        spared.parts.extend((True, move.parameters, move.hold) for move in moves)
-        lost = rule.after(state, [Move(True, mask, hold)]).held & ~after.held
-        spared.unheld[lost & locked] = True
+        spared.parts.extend(Part(m.frozen, m.parameters, m.hold, m.let_go) for m in moves)
+        lost = at_once.held != state.held
+        spared.left[lost & locked] = True
         rows = model.layer_rows[lost & ~locked]
         spared.beside.extend(s.paths[row] for row in rows[s.end[rows] == rows + 1].tolist())
-        state = after
     return spared

@@ -184,7 +184,7 @@ class TreeState:
         spared : bool array, shape (parameters,)
             Parameters that stay as they are.
         locked : bool array, shape (layers,)
-            Layers that are not held by it.
+            Layers that are not held by it, and not let go.
         """
         model, now = self.look()
         froze, thawed, held, released = (
@@ -205,16 +205,17 @@ class TreeState:
             unheld = model.rule.below(still & (target_held != now.held))
             left |= spared & unheld
             target_held = np.where(still, now.held, target_held)
-        taken = target_held & locked & ~now.held
-        if taken.any():
-            target_held = np.where(model.rule.held_with(taken), now.held, target_held)
-        moves = model.rule.moves(now, State(frozen, target_held))
-        return [self.order(model, move) for move in moves], left, taken
+        apart = locked & (target_held != now.held)
+        if apart.any():
+            target_held = np.where(model.rule.held_with(apart), now.held, target_held)
+        moves = model.rule.moves(now, State(frozen, target_held), keeping=True)
+        return [self.order(model, move) for move in moves], left, apart
 
     def order(self, model: TreeModel, move: Move) -> Order:
         """A move as an order."""
         mask = move.parameters
-        return Order(move.frozen, model.index.names(mask), move.hold, self.words(model, mask))
+        words = self.words(model, mask)
+        return Order(move.frozen, model.index.names(mask), move.hold, words, move.let_go)
 
     # ---- small things --------------------------------------------------------------------------
 

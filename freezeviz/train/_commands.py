@@ -22,6 +22,7 @@ class SetFrozen:
     reset_state: bool
     origin: str
     label: str = ""  # in place of the verb and `what`
+    let_go: bool = True  # of an order to unfreeze
     requested: float = field(default_factory=time)
 
 
@@ -99,6 +100,13 @@ class Mailbox:
         with self.lock:
             if not self._waiting:
                 self._arrived.wait(seconds)
+
+
+def hold_of(frozen: bool, hold: bool, let_go: bool) -> bool | None:
+    """Return what an order means for `ModelAdapter.set_frozen`: None leaves held what is held."""
+    if frozen:
+        return True if hold else None
+    return False if let_go else None
 
 
 def describe(what: Any, paths: tuple[str, ...]) -> str:

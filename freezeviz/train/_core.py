@@ -252,7 +252,7 @@ class RunCore(ABC):
         frozen = command.frozen
         if frozen is None:
             frozen = not self.adapter.frozen().issuperset(command.paths)
-        hold = (True if command.hold else None) if frozen else False
+        hold = commands.hold_of(frozen, command.hold, command.let_go)
         self.adapter.set_frozen(command.paths, frozen, hold)
         if command.reset_state:
             self._reset_state(command.paths)

@@ -194,20 +194,24 @@ class Run:
         """
         self._set_frozen(what, True, hold, False, origin, label)
 
-    def unfreeze(self, what: Any, *, origin: str = "code", label: str = "") -> None:
+    def unfreeze(
+        self, what: Any, *, origin: str = "code", label: str = "", let_go: bool = True
+    ) -> None:
         """Make parameters trainable again and let go what was held.
 
         Parameters
         ----------
         what : selector
         origin, label : str
+        let_go : bool
+            False leaves held what is held.
 
         Raises
         ------
         SelectorError
             If nothing matches.
         """
-        self._set_frozen(what, False, False, False, origin, label)
+        self._set_frozen(what, False, False, False, origin, label, let_go)
 
     def toggle(self, path: Any, hold: bool = False, *, origin: str = "code") -> None:
         """Freeze all below `path` if anything there is trainable, else unfreeze all.
@@ -242,10 +246,11 @@ class Run:
         reset_state: bool,
         origin: str,
         label: str = "",
+        let_go: bool = True,
     ) -> None:
         paths = tuple(select(self.model, what).paths)
         name = commands.describe(what, paths)
-        command = commands.SetFrozen(name, paths, frozen, hold, reset_state, origin, label)
+        command = commands.SetFrozen(name, paths, frozen, hold, reset_state, origin, label, let_go)
         self._loop.request(command)
 
     def pause(self) -> None:

@@ -263,7 +263,13 @@ class Trainer(Run):
     # ---- orders ----------------------------------------------------------------------------
 
     def unfreeze(
-        self, what: Any, reset_state: bool = False, *, origin: str = "code", label: str = ""
+        self,
+        what: Any,
+        reset_state: bool = False,
+        *,
+        origin: str = "code",
+        label: str = "",
+        let_go: bool = True,
     ) -> None:
         """Make parameters trainable again and let go what was held.
 
@@ -273,13 +279,15 @@ class Trainer(Run):
         reset_state : bool
             Let the optimizer start anew with them, instead of taking up what it knew.
         origin, label : str
+        let_go : bool
+            False leaves held what is held.
 
         Raises
         ------
         SelectorError
             If nothing matches.
         """
-        self._set_frozen(what, False, False, reset_state, origin, label)
+        self._set_frozen(what, False, False, reset_state, origin, label, let_go)
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Give the optimizer another learning rate, between two steps if a run is under way.

@@ -97,7 +97,6 @@ class Bridge:
         self.widget.on_close(self.close)
         self._endings.append(self.controller.subscribe(self._changed))
         self._is_made = True
-        self.rows.ask()
         self._look_after_cells()
 
     @property
@@ -263,6 +262,7 @@ class Bridge:
             "redo": self.controller.redoable,
             "presets": self.tree.presets,
             "selected": self.tree.selected,
+            **self.tree.looks,
         }
         return traits
 
@@ -315,6 +315,8 @@ class Bridge:
     def _carry_out(self, message: Message) -> None:
         match message.type:
             case "hello":
+                if not self.views:
+                    self.rows.ask()  # not before: a large model's take the processor from the page
                 self.views.add(message.view)
                 self._curve_news = self._mark_news = True
                 self._watch_measures(True)

@@ -1,7 +1,7 @@
 """What a page may ask for. A page can send anything: every field is checked before it is used."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 MOST_EPOCHS = 1_000_000
@@ -31,7 +31,7 @@ class Message:
     action : str
         Of ``do``: a method of the controller, or ``"preset"``; of a preview, what it is about.
     paths : tuple of str
-        Of ``do`` and ``select``.
+        Of ``do``, ``select`` and ``fold``.
     selector : str or None
         Of ``do``, in place of paths, and of a preview.
     name, at : str, str or None
@@ -44,8 +44,13 @@ class Message:
         Of the structure whose rows these are.
     first, last : int
         Steps between which finer curves are asked for.
+    open : bool
+        Of ``fold``: whether the rows of `paths` are unfolded; without paths, all.
+    columns : tuple of str
     look : dict
-        How a plot is exported.
+        How plots are shown, or one is exported.
+    format : str
+        Of an export.
     """
 
     type: str
@@ -63,7 +68,10 @@ class Message:
     version: int = 0
     first: int = 0
     last: int = 0
-    look: dict[str, Any] | None = None
+    open: bool = False
+    columns: tuple[str, ...] = ()
+    look: dict[str, Any] = field(default_factory=dict)
+    format: str = ""
 
 
 def parse_message(content: Any) -> Message:
@@ -138,6 +146,33 @@ def _select(content: dict[str, Any]) -> dict[str, Any]:
     return {"paths": _paths(content)}
 
 
+def _fold(content: dict[str, Any]) -> dict[str, Any]:
+    opened = content.get("open")
+    if not isinstance(opened, bool):
+        raise ValueError(f"'open' must be true or false, got {_brief(opened)}")
+    return {"open": opened, "paths": _paths(content)}
+
+
+def _columns(content: dict[str, Any]) -> dict[str, Any]:
+    columns = content.get("columns")
+    if not _is_names(columns):
+        raise ValueError(f"'columns' must be a list of names, got {_brief(columns)}")
+    return {"columns": tuple(columns)}
+
+
+def _plots(content: dict[str, Any]) -> dict[str, Any]:
+    plot, x, metrics, smooth = (content.get(name) for name in ("plot", "x", "metrics", "smooth"))
+    for name, value in (("plot", plot), ("x", x)):
+        if not isinstance(value, str) or not 0 < len(value) <= 32:
+            raise ValueError(f"{name!r} must be a short string, got {_brief(value)}")
+    if metrics is not None and not _is_names(metrics):
+        raise ValueError(f"'metrics' must be a list of names, got {_brief(metrics)}")
+    if isinstance(smooth, bool) or not isinstance(smooth, int | float) or not 0 <= smooth < 1e9:
+        raise ValueError(f"'smooth' must be a number from 0 on, got {_brief(smooth)}")
+    look = {"plot": plot, "x": x, "metrics": metrics, "smooth": smooth}
+    return {"look": look | {name: content.get(name) is True for name in ("log", "table")}}
+
+
 def _paths(content: dict[str, Any]) -> tuple[str, ...]:
     paths = content.get("paths")
     if (
@@ -203,23 +238,10 @@ def _curves(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _export(content: dict[str, Any]) -> dict[str, Any]:
-    format_, plot, x = (content.get(name) for name in ("format", "plot", "x"))
+    format_ = content.get("format")
     if not isinstance(format_, str) or format_ not in FORMATS:
         raise ValueError(f"'format' must be one of {sorted(FORMATS)}, got {_brief(format_)}")
-    for name, value in (("plot", plot), ("x", x)):
-        if not isinstance(value, str) or not 0 < len(value) <= 32:
-            raise ValueError(f"{name!r} must be a short string, got {_brief(value)}")
-    metrics, smooth = content.get("metrics"), content.get("smooth")
-    if metrics is not None and not (
-        isinstance(metrics, list)
-        and len(metrics) <= MOST_ROWS
-        and all(isinstance(metric, str) for metric in metrics)
-    ):
-        raise ValueError(f"'metrics' must be a list of names, got {_brief(metrics)}")
-    if isinstance(smooth, bool) or not isinstance(smooth, int | float) or not 0 <= smooth < 1e9:
-        raise ValueError(f"'smooth' must be a number from 0 on, got {_brief(smooth)}")
-    look = {"format": format_, "plot": plot, "x": x, "metrics": metrics, "smooth": smooth}
-    return {"look": look | {"log": content.get("log") is True}}
+    return {"format": format_, **_plots(content)}
 
 
 def _nothing(content: dict[str, Any]) -> dict[str, Any]:
@@ -241,8 +263,19 @@ _ARGUMENTS: dict[str, _Check] = {
     "start": _start,
     "do": _do,
     "select": _select,
+    "fold": _fold,
+    "columns": _columns,
+    "plots": _plots,
     "ask": _ask,
 }
+
+
+def _is_names(value: Any) -> TypeGuard[list[str]]:
+    return (
+        isinstance(value, list)
+        and len(value) <= MOST_ROWS
+        and all(isinstance(name, str) for name in value)
+    )
 
 
 def _is_int(value: Any) -> TypeGuard[int]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from freezeviz.explorer import Controller
+from freezeviz.explorer._looks import COLUMNS
 from freezeviz.train import Run
 from freezeviz.widgets._messages import Message
 
@@ -52,6 +53,14 @@ class Orders:
                 self._controller.redo()
             case "do":
                 self._do(message)
+            case "fold":
+                self._fold(message)
+            case "columns":
+                # What a browser kept may be of another version.
+                known = [name for name in message.columns if name in COLUMNS]
+                self._controller.show_columns(known)
+            case "plots":
+                self._controller.show_plots(**message.look)
             case "start" | "pause" | "resume" | "stop":
                 self._steer(message)
 
@@ -83,6 +92,16 @@ class Orders:
                     getattr(controller, message.action)(path)
             case "freeze" | "unfreeze" | "hold" | "release":
                 getattr(controller, message.action)(paths)
+
+    def _fold(self, message: Message) -> None:
+        controller = self._controller
+        if not message.paths:
+            controller.expand() if message.open else controller.collapse_all()
+        for path in self.known(message.paths):
+            if message.open:
+                controller.expand(path, deep=False)
+            else:
+                controller.collapse(path)
 
     def known(self, paths: tuple[str, ...]) -> list[str]:
         """Those of the paths that the model has; a warning names the others."""

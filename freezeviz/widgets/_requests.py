@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from freezeviz.errors import FreezevizError
-from freezeviz.explorer import Controller, Structure
+from freezeviz.explorer import Controller, PlotLook, Structure
+from freezeviz.explorer._export import export
 from freezeviz.train import Run
 from freezeviz.widgets._curves import part
 from freezeviz.widgets._messages import Message
@@ -144,10 +145,8 @@ class Requests:
         run = self._run()
         if run is None:
             return {"error": NO_RUN}, []
-        from freezeviz.widgets._export import export  # loads matplotlib
-
-        assert message.look is not None
-        name, mime, data = export(run.history, **message.look)
+        look = PlotLook(**message.look).checked()
+        name, mime, data = export(run.history, message.format, look)
         return {"name": name, "mime": mime}, [data]
 
 

@@ -23,6 +23,8 @@ class TreeTraits:
         Names and labels.
     selected : dict
         ``n`` (grows with every change), ``view`` (who selected; empty: code did) and ``rows``.
+    looks : dict
+        ``columns`` and ``plots``, as far as somebody has said how they are shown.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -31,6 +33,7 @@ class TreeTraits:
         self.version = 0
         self.presets: dict[str, str] = {}
         self.selected: dict[str, Any] = {"n": 0, "view": "", "rows": []}
+        self.looks: dict[str, Any] = {}
         self._paths: tuple[str, ...] = ()
 
     def traits(self) -> dict[str, Any]:
@@ -46,6 +49,10 @@ class TreeTraits:
             self.version += 1
             self.presets = dict(controller.presets())
             traits["tree"] = columns(structure, self.version)
+        folds, shown, plots = controller.looks()
+        if len(folds) == len(structure):  # else it changed meanwhile, and there will be more news
+            traits["folds"] = folds.tobytes() if folds.any() else b""
+        self.looks = {"columns": shown, "plots": plots and plots._asdict()}
         paths = tuple(controller.selected)
         if paths != self._paths:
             self._note_selected("", paths)

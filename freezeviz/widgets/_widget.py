@@ -20,6 +20,7 @@ class ExplorerWidget(anywidget.AnyWidget):
 
     tree = traitlets.Dict().tag(sync=True)
     state = traitlets.Bytes().tag(sync=True)
+    folds = traitlets.Bytes().tag(sync=True)
     measures = traitlets.Bytes().tag(sync=True)
     roles = traitlets.Bytes().tag(sync=True)
     info = traitlets.Dict().tag(sync=True)

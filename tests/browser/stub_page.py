@@ -165,10 +165,13 @@ PRESETS = {
 }
 
 
+LOOKS = {"columns": None, "plots": None}
+
+
 def make_info(text="", level="info", **rest):
     """Return the trait ``info``."""
     note = {"n": 1 if text else 0, "level": level, "text": text}
-    return {"note": note, "undo": None, "redo": None, "presets": PRESETS, **rest}
+    return {"note": note, "undo": None, "redo": None, "presets": PRESETS, **LOOKS, **rest}
 
 
 def mount(page, nodes, *, state=None, width=None, version=1, info=None, connected=True, **traits):
@@ -182,6 +185,7 @@ def mount(page, nodes, *, state=None, width=None, version=1, info=None, connecte
     traits = {
         "tree": nodes if isinstance(nodes, dict) else columns(nodes, version),
         "state": bytes(state),
+        "folds": b"",
         "measures": b"",
         "roles": b"",
         "info": info or make_info(),

@@ -107,6 +107,33 @@ def test_where_one_types_undo_is_of_the_text(page, role):
     assert {"undo", "redo"} & set(asked_for(page)) == set()
 
 
+def test_the_browsers_own_undo_in_a_field_is_of_that_field_alone(page):
+    mount(page, mlp())
+    page.evaluate(
+        """() => {
+          const cell = document.createElement("div");
+          cell.contentEditable = "true";
+          cell.id = "cell";
+          document.body.prepend(cell);
+        }"""
+    )
+    by_menu = page.context.new_cdp_session(page)
+
+    def choose(command):
+        press = {"type": "rawKeyDown", "key": "Unidentified", "commands": [command]}
+        by_menu.send("Input.dispatchKeyEvent", press)
+
+    page.locator("#cell").press_sequentially("cell")
+    field = page.get_by_role("searchbox")
+    field.press_sequentially("norm")
+    for _ in range(4):
+        choose("undo")
+    assert field.input_value() == ""
+    assert page.locator("#cell").text_content() == "cell"
+    page.keyboard.press(REDO)
+    assert field.input_value() == "norm"
+
+
 def test_a_key_of_a_button_held_down_undoes_once(page):
     mount(page, mlp())
     page.get_by_role("button", name="Freeze all", exact=True).focus()

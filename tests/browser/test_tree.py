@@ -319,7 +319,7 @@ def test_buttons_do_what_they_say(page):
     page.get_by_role("button", name="Freeze all", exact=True).click()
     page.get_by_role("button", name="Unfreeze all").click()
     kinds = [m["type"] for m in sent(page) if m["type"] not in ("hello", "size")]
-    assert kinds == ["undo", "freeze_all", "unfreeze_all"]
+    assert kinds == ["fold", "fold", "undo", "freeze_all", "unfreeze_all"]
 
 
 def test_counts_of_trainable_and_frozen_parameters_follow_the_state(page):

@@ -48,26 +48,6 @@ def test_what_is_not_found_leaves_the_selection():
     assert controller.selected == ("layers.1",)
 
 
-def test_a_collapsed_row_is_printed_without_what_is_below_it():
-    net = nn.Sequential(model(), model())
-    explorer = explore(net)
-    whole = repr(explorer)
-    explorer.controller.collapse("layers.0")
-    lines = repr(explorer).splitlines()
-    assert len(lines) == len(whole.splitlines()) - 3
-    assert [line.split()[1] for line in lines[2:4]] == ["layers.0", "layers.1"]
-    assert lines[-1].startswith("24 parameters")
-    explorer.controller.collapse()
-    assert len(repr(explorer).splitlines()) == 3
-    explorer.controller.expand("layers.0.layers.1")
-    assert len(repr(explorer).splitlines()) == len(whole.splitlines())
-    explorer.controller.collapse("layers.0")
-    explorer.controller.expand()
-    assert repr(explorer) == whole
-    with pytest.raises(SelectorError):
-        explorer.controller.collapse("layers.7")
-
-
 def test_a_run_is_started_paused_and_stopped():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((64, 2), dtype=np.float32)

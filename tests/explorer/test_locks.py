@@ -239,20 +239,126 @@ def test_a_hold_goes_round_a_lock_while_training_too():
     ]
 
 
-def test_holding_round_locks_is_quick():
+@pytest.fixture
+def thousand():
+    """A model of a thousand blocks with dropout, ten of which is locked."""
     parts = [nn.Sequential(nn.Linear(1, 1), nn.Dropout(0.5), nn.Linear(1, 1)) for _ in range(1000)]
     controller = explore(nn.Sequential(*parts)).controller
     controller.is_watched = True
     controller.prepare()
     controller.hold("layers.0")
+    controller.hold("")
+    controller.undo()
     for i in range(5, 1000, 100):
         controller.lock(f"layers.{i}.layers.1")
-    began = time.perf_counter()
+    return controller
+
+
+HELD_ROUND_LOCKS = 990 * 4 + 10 * 2
+
+
+@pytest.mark.parametrize("way", ["hold", "redo"])
+def test_holding_round_locks_is_quick(thousand, way):
+    began = time.process_time()
     with pytest.warns(FreezevizWarning, match="locked"):
-        controller.hold("")
-    assert time.perf_counter() - began < 0.5
-    assert len(controller.adapter.frozen()) == 4000
-    assert len(controller.adapter.held()) == 990 * 4 + 10 * 2
+        thousand.hold("") if way == "hold" else thousand.redo()
+    assert time.process_time() - began < 0.5
+    assert len(thousand.adapter.frozen()) == 4000
+    assert len(thousand.adapter.held()) == HELD_ROUND_LOCKS
+
+
+def test_letting_go_round_locks_is_quick(thousand):
+    for i in range(5, 1000, 100):
+        thousand.unlock(f"layers.{i}.layers.1")
+    thousand.hold("")
+    for i in range(5, 1000, 100):
+        thousand.lock(f"layers.{i}.layers.1")
+    began = time.process_time()
+    with pytest.warns(FreezevizWarning, match="locked"):
+        thousand.unfreeze("")
+    assert time.process_time() - began < 0.5
+    assert thousand.adapter.frozen() == frozenset()
+    # With a block's dropout the block itself, and the model.
+    assert len(thousand.adapter.held()) == 2 * 10 + 1
+
+
+@pytest.mark.parametrize(
+    "let_go",
+    [
+        lambda c: c.unfreeze(""),
+        lambda c: c.toggle(""),
+        lambda c: c.unfreeze(["layers.0", "layers.2"]),
+        lambda c: c.apply_preset("invert"),
+        lambda c: c.undo(),
+    ],
+)
+def test_every_way_to_let_go_leaves_a_locked_layer_held(let_go):
+    controller = with_dropout()
+    controller.hold("")
+    controller.lock("layers.2.layers.1")
+    before = controller.adapter.held()
+    with pytest.warns(FreezevizWarning, match=r"'layers\.2\.layers\.1': locked"):
+        let_go(controller)
+    assert controller.adapter.frozen() == frozenset()
+    # The model and its other layers without parameters are held and let go with it alone.
+    assert controller.adapter.held() == before - LINEARS
+    if controller.undoable is not None:
+        assert controller.undoable.endswith("(1 locked left as it is)")
+        controller.undo()
+        assert controller.adapter.held() == before
+        assert len(controller.adapter.frozen()) == 6
+        controller.redo()
+        assert controller.adapter.frozen() == frozenset()
+        assert controller.adapter.held() == before - LINEARS
+    controller.unlock("layers.2.layers.1")
+    controller.freeze("")
+    controller.release("")
+    assert controller.adapter.held() == frozenset()
+
+
+def test_releasing_leaves_a_locked_layer_held_and_all_frozen():
+    controller = with_dropout()
+    controller.hold("")
+    controller.lock("layers.1")
+    before = controller.adapter.held()
+    with pytest.warns(FreezevizWarning, match=r"'layers\.1': locked.*either.*: 'layers\.3'"):
+        controller.release("")
+    assert len(controller.adapter.frozen()) == 6
+    assert controller.adapter.held() == {"", "layers.1", "layers.3"}
+    controller.undo()
+    assert controller.adapter.held() == before
+
+
+def test_the_last_part_of_a_block_is_let_go_beside_a_locked_layer():
+    controller = with_dropout()
+    controller.hold("layers.2")
+    controller.lock("layers.2.layers.1")
+    controller.unfreeze("layers.2.layers.0")
+    with pytest.warns(FreezevizWarning, match="locked"):
+        controller.unfreeze("layers.2.layers.2")
+    assert controller.adapter.frozen() == frozenset()
+    assert controller.adapter.held() == {"layers.2", "layers.2.layers.1"}
+
+
+def test_a_locked_layer_stays_held_while_training_too():
+    x = np.zeros((8, 2), np.float32)
+    model = nn.Sequential(with_dropout().adapter.model, nn.Linear(2, 2))
+    trainer = Trainer(model, optim.SGD(0.01), data=(x, np.zeros(8, int)), batch_size=4)
+    controller = explore(trainer).controller
+    controller.hold("layers.0")
+    controller.lock("layers.0.layers.1")
+    for done in trainer.steps(epochs=2):
+        if done.step == 1:
+            with pytest.warns(FreezevizWarning, match="locked"):
+                controller.unfreeze("layers.0")
+    assert trainer.adapter.frozen() == frozenset()
+    assert "layers.0.layers.1" in trainer.adapter.held()
+    assert "layers.0.layers.0" not in trainer.adapter.held()
+    assert [mark.label for mark in trainer.history.marks] == [
+        "freeze layers.0",
+        "unfreeze layers.0 (1 locked left as it is)",
+    ]
+    assert set(trainer.history.frozen) == set()
 
 
 @pytest.mark.parametrize("what", ["undo", "redo"])
@@ -292,7 +398,10 @@ def test_whatever_is_done_what_is_locked_stays_as_it_is(data):
     controller = explore(model).controller
     adapter = adapt(model)
     rows = [row.path for row in controller.rows()]
-    controller.freeze(data.draw(st.sampled_from(["", "**.weight", "**.*"])))
+    with contextlib.suppress(SelectorError):
+        controller.freeze(
+            data.draw(st.sampled_from(["", "**.weight", "**.*"])), hold=data.draw(st.booleans())
+        )
     locked = data.draw(st.sets(st.sampled_from(rows), min_size=1, max_size=3), "locked")
     for path in locked:
         controller.lock(path)
@@ -307,10 +416,9 @@ def test_whatever_is_done_what_is_locked_stays_as_it_is(data):
             )
             paths = data.draw(st.lists(st.sampled_from(rows), min_size=1, max_size=2))
             held = adapter.held()
+            kept = controller._locks.layers(controller._tree.model)
+            names = np.array(controller.structure.paths)[controller._tree.model.layer_rows]
             with contextlib.suppress(LockedError, SelectorError):
                 getattr(controller, what)(*([] if what == "undo" else [paths]))
             assert adapter.frozen() & spared == before
-            if what == "hold":
-                kept = controller._locks.layers(controller._tree.model)
-                names = np.array(controller.structure.paths)[controller._tree.model.layer_rows]
-                assert not (adapter.held() - held) & set(names[kept].tolist())
+            assert not (adapter.held() ^ held) & set(names[kept].tolist())

@@ -221,9 +221,12 @@ def test_a_head_that_is_tied_to_the_embedding_trains_with_it():
     assert trains(controller) == ["wte.weight"]
 
 
-def test_up_to_the_model_itself_is_everything_and_after_it_is_nothing():
+@pytest.mark.parametrize("name", ["up_to", "after"])
+@pytest.mark.parametrize("by_selection", [False, True])
+def test_the_model_itself_is_no_place_for_a_preset(name, by_selection):
     controller = explore(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))).controller
-    controller.apply_preset("up_to", at="")
-    assert controller.undoable == "freeze everything"
-    with pytest.raises(SelectorError, match="no parameter comes after the model itself"):
-        controller.apply_preset("after", at="")
+    if by_selection:
+        controller.select_rows([""])
+    with pytest.raises(SelectorError, match=rf"{name}: expected .* below the model .*freeze\(''\)"):
+        controller.apply_preset(name, at=None if by_selection else "")
+    assert controller.undoable is None

@@ -156,6 +156,15 @@ def test_hold_keeps_statistics_still_until_the_layer_is_unfrozen():
     assert after["layers.3.running_mean"] != weights(trainer.model)["layers.3.running_mean"]
 
 
+def test_what_is_unfrozen_may_stay_held():
+    trainer = make_trainer(make_model(dropout=True))
+    trainer.freeze("layers.3", hold=True)
+    trainer.unfreeze("layers.3", let_go=False)
+    assert trainer.adapter.frozen() == frozenset()
+    assert trainer.adapter.held() == {"layers.3"}
+    assert trainer.events[-1].hold is None
+
+
 def test_without_hold_statistics_go_on_moving():
     trainer = make_trainer(make_model(dropout=True))
     trainer.freeze("layers.3")

@@ -698,6 +698,85 @@ def test_finer_curves_have_their_arrays_in_buffers(pages):
     assert '"buffer": 0' in json.dumps(answer["steps"])
 
 
+# ---- what all views show alike
+
+
+def folds(page):
+    trait = np.frombuffer(page.widget.folds, np.uint8)
+    paths = page.explorer.controller.structure.paths
+    return {paths[row]: int(trait[row]) for row in np.flatnonzero(trait).tolist()}
+
+
+def test_what_is_folded_on_a_page_is_seen_by_code_and_the_other_way_round(pages):
+    page = pages(mlp())
+    page.hello()
+    page.run(0.12)
+    controller = page.explorer.controller
+    assert page.widget.folds == b""
+    page.say("fold", open=False, paths=["layers.0"])
+    page.run(0.12)
+    assert controller.collapsed == {"layers.0"}
+    assert folds(page) == {"layers.0": 1}
+    controller.expand("layers.0")
+    page.run(0.12)
+    assert {"layers.0", ""} <= folds(page).keys()
+    assert set(folds(page).values()) == {2}
+    page.say("fold", open=False, paths=[])
+    assert controller.collapsed == {"layers.0", "layers.2"}
+    page.say("fold", open=True, paths=["layers.2"])
+    assert controller.collapsed == {"layers.0"}
+    page.say("fold", open=True, paths=[])
+    page.run(0.12)
+    assert controller.collapsed == set()
+    assert set(page.widget.folds) == {2}
+
+
+def test_a_row_that_is_gone_is_not_folded_and_said_so(pages):
+    page = pages(mlp())
+    with pytest.warns(FreezevizWarning, match="no 'layers.9' "):
+        page.say("fold", open=False, paths=["layers.9", "layers.2"])
+    assert page.explorer.controller.collapsed == {"layers.2"}
+
+
+def test_columns_of_a_page_and_of_code_are_the_same(pages):
+    page = pages(mlp())
+    assert page.widget.info["columns"] is None
+    page.say("columns", columns=["time", "type", "of another version"])
+    page.run(0.12)
+    assert page.explorer.controller.columns == ("type", "state", "time")
+    page.explorer.controller.show_columns(["saved"])
+    page.run(0.12)
+    assert page.widget.info["columns"] == ("state", "saved")
+
+
+def test_plots_of_a_page_and_of_code_look_the_same(pages):
+    page = pages(make_trainer())
+    controller = page.explorer.controller
+    assert page.widget.info["plots"] is None
+    look = {"plot": "cost", "x": "time", "log": True, "smooth": 0, "metrics": None, "table": True}
+    page.say("plots", **look)
+    page.run(0.12)
+    assert controller.plots._asdict() == page.widget.info["plots"] == look
+    controller.show_plots(plot="curves", smooth=0.6)
+    page.run(0.12)
+    assert page.widget.info["plots"] == look | {"plot": "curves", "smooth": 0.6}
+    page.say("plots", **look | {"smooth": 7})
+    page.run(0.12)
+    assert page.note["text"].startswith("smooth: expected a number from 0 to below 1")
+    assert controller.plots.smooth == 0.6
+    json.dumps(page.widget.info)
+
+
+def test_two_explorers_of_one_model_look_alike(pages):
+    trainer = make_trainer()
+    one, other = pages(trainer), pages(trainer.model)
+    one.say("columns", columns=["bytes"])
+    one.say("fold", open=False, paths=["layers.0"])
+    other.run(0.12)
+    assert other.widget.info["columns"] == ("bytes", "state")
+    assert folds(other) == {"layers.0": 1}
+
+
 def test_an_export_is_a_file(pages):
     trainer = make_trainer()
     trainer.fit(2, progress=False)

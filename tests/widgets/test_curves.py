@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from freezeviz.errors import DataError
+from freezeviz.explorer import PlotLook
+from freezeviz.explorer._export import export
 from freezeviz.train import (
     FreezeChanged,
     History,
@@ -18,7 +20,6 @@ from freezeviz.train import (
 from freezeviz.train._heat import heat
 from freezeviz.widgets._buckets import Buckets
 from freezeviz.widgets._curves import Curves, heat_trait, part, summary
-from freezeviz.widgets._export import export
 
 PATHS = ["a.weight", "a.bias", "b.weight"]
 
@@ -152,14 +153,14 @@ def test_the_words_tell_the_newest_numbers_and_changes():
     [("png", "image/png", b"\x89PNG"), ("svg", "image/svg+xml", b"<?xml")],
 )
 def test_plots_are_saved_as_pictures(plot, format, mime, begins):
-    name, kind, data = export(history_of(30), format=format, plot=plot)
+    name, kind, data = export(history_of(30), format, PlotLook(plot))
     assert (name, kind) == (f"{plot}.{format}", mime)
     assert data.startswith(begins)
 
 
 def test_a_saved_plot_looks_as_it_was_asked_for():
-    _, _, plain = export(history_of(60), format="svg")
-    _, _, other = export(history_of(60), format="svg", smooth=0.9, x="epoch", metrics=["loss"])
+    _, _, plain = export(history_of(60), "svg", PlotLook())
+    _, _, other = export(history_of(60), "svg", PlotLook("curves", "epoch", metrics=("loss",)))
     assert b"<!-- accuracy -->" in plain
     assert b"<!-- accuracy -->" not in other
     assert b"<!-- epoch -->" in other
@@ -167,7 +168,7 @@ def test_a_saved_plot_looks_as_it_was_asked_for():
 
 def test_csv_has_every_number_of_the_run():
     history = history_of(30, f1=lambda i: i / 2)
-    name, mime, data = export(history, format="csv")
+    name, mime, data = export(history, "csv", PlotLook())
     rows = list(csv.DictReader(io.StringIO(data.decode())))
     assert (name, mime, len(rows)) == ("run.csv", "text/csv", 30)
     assert rows[4]["f1"] == "2.0"
@@ -176,11 +177,14 @@ def test_csv_has_every_number_of_the_run():
 
 
 @pytest.mark.parametrize(
-    "look", [{"plot": "pie"}, {"metrics": ["none"]}, {"smooth": 1.0}, {"x": "y"}]
+    "look",
+    [{"plot": "pie"}, {"metrics": ["none"]}, {"metrics": "loss"}, {"smooth": 1.0}, {"x": "y"}],
 )
 def test_what_is_not_there_is_refused_with_a_reason(look):
     with pytest.raises(DataError):
-        export(history_of(3), format="png", **look)
+        export(history_of(3), "png", PlotLook(**look).checked())
+    with pytest.raises(DataError):
+        export(history_of(3), "exe", PlotLook())
 
 
 def test_buckets_of_the_steps_cover_all_of_them():

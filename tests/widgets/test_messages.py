@@ -53,8 +53,10 @@ def test_questions_have_their_arguments():
     assert (ask("curves", first=0, last=9).first, ask("curves", first=0, last=9).last) == (0, 9)
     assert ask("code").about == "code"
     assert ask("policy").about == "policy"
-    assert ask("export", **LOOK).look == LOOK | {"log": False}
-    assert ask("export", **LOOK, log=True).look == LOOK | {"log": True}
+    look = {name: value for name, value in LOOK.items() if name != "format"}
+    assert ask("export", **LOOK).format == LOOK["format"]
+    assert ask("export", **LOOK).look == look | {"log": False, "table": False}
+    assert ask("export", **LOOK, log=True).look == look | {"log": True, "table": False}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,13 @@ def test_questions_have_their_arguments():
         ({"type": "do", "action": "preset"} | GOOD, "'name' must be a text"),
         ({"type": "do", "action": "preset", "name": "up_to", "at": 3} | GOOD, "'at' must be"),
         ({"type": "select"} | GOOD, "'paths' must be a list"),
+        ({"type": "fold", "paths": ["a"]} | GOOD, "'open' must be true or false"),
+        ({"type": "fold", "open": 1, "paths": ["a"]} | GOOD, "'open' must be true or false"),
+        ({"type": "fold", "open": True, "paths": [1]} | GOOD, "'paths' must be a list"),
+        ({"type": "columns", "columns": "type"} | GOOD, "'columns' must be a list of names"),
+        ({"type": "columns", "columns": [1]} | GOOD, "'columns' must be a list of names"),
+        ({"type": "plots"} | LOOK | GOOD | {"x": None}, "'x' must be"),
+        ({"type": "plots"} | LOOK | GOOD | {"smooth": float("nan")}, "'smooth' must be"),
         ({"type": "ask"} | GOOD, "unknown question None"),
         ({"type": "ask", "about": "secrets"} | GOOD, "unknown question 'secrets'"),
         ({"type": "ask", "about": {}} | GOOD, "unknown question"),

@@ -110,3 +110,12 @@ test("a connection that breaks is told", () => {
   assert.equal(made.ask("code", {}, () => {}), false);
   assert.equal(made.dead, true);
 });
+
+test("it is known what waits for an answer", () => {
+  const { made, hear } = talk();
+  made.send("fold", { open: true, paths: [] });
+  assert.equal(made.waitsFor("fold"), true);
+  assert.equal(made.waitsFor("columns"), false);
+  hear({ type: "ack", seq: made.seq });
+  assert.equal(made.waitsFor("fold"), false);
+});

@@ -49,6 +49,7 @@ export const ACTIONS = [
   { id: "select_down", label: "Extend the selection down", group: "Select", keys: ["Shift+ArrowDown"] },
   { id: "select_up", label: "Extend the selection up", group: "Select", keys: ["Shift+ArrowUp"] },
   { id: "select_all", label: "Select all rows that show", group: "Select", keys: ["Control+A"] },
+  { id: "select_kind", label: "Select all rows of its type", group: "Select", keys: ["="] },
   { id: "deselect", label: "Deselect", group: "Select", keys: ["Escape"] },
 
   { id: "expand", label: "Expand all", group: "View", keys: ["*", "Shift+E"] },
@@ -67,6 +68,7 @@ export const ACTIONS = [
   { id: "pause", label: "Pause or resume", group: "Run", keys: ["Shift+W"], kernel: true, everywhere: true },
   { id: "stop", label: "Stop the run", group: "Run", keys: ["Shift+Q"], kernel: true, everywhere: true },
 
+  { id: "plot", label: "Next plot: curves, gradients, cost", group: "Plots", keys: [";"], everywhere: true },
   { id: "axis", label: "x axis: step, epoch, time", group: "Plots", keys: ["Shift+X"], everywhere: true },
   { id: "log", label: "Log scale", group: "Plots", keys: ["Shift+K"], everywhere: true },
   { id: "rougher", label: "Smooth less", group: "Plots", keys: [","], everywhere: true },

@@ -60,8 +60,9 @@ export function ownMetrics(curves) {
 
 export class Dashboard {
   /** @param {import("./plots.js").Ask} ask @param {(text: string) => void} tell for all to see
-   * @param {(text: string) => void} say to those who hear the page */
-  constructor(ask, tell, say) {
+   * @param {(text: string) => void} say to those who hear the page
+   * @param {(look: import("./wire.js").Look) => void} looks for all views */
+  constructor(ask, tell, say, looks) {
     this.tell = tell;
     this.usable = true;
     this.element = make("section", "fz-run", undefined, { "aria-label": "Training" });
@@ -118,7 +119,7 @@ export class Dashboard {
     /** Numbers of the user's own metrics, after those. @type {Map<string, {value: Element, validation: Element}>} */
     this.own = new Map();
 
-    this.plots = new Plots(ask, tell, say);
+    this.plots = new Plots(ask, tell, say, looks);
     this.element.append(controls, progress, this.metrics, this.plots.element, this.features);
   }
 

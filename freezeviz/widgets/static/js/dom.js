@@ -119,3 +119,13 @@ export async function copyText(text) {
     return false; // not allowed in this frame, or not a secure context
   }
 }
+
+/** Give a file to the browser. @param {HTMLElement} root @param {string} name @param {string} mime @param {DataView} data */
+export function download(root, name, mime, data) {
+  const url = URL.createObjectURL(new Blob([/** @type {any} */ (data)], { type: mime }));
+  const link = make("a", "", undefined, { href: url, download: name });
+  root.append(link); // Firefox wants it in the document
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

@@ -39,9 +39,29 @@ export class Texts {
 export class FieldUndo {
   /** @param {HTMLElement} root */
   constructor(root) {
+    this.root = root;
     /** @type {WeakMap<HTMLInputElement, Texts>} */ this.texts = new WeakMap();
+    // By the browser's own menu. On window: it tells the field of which its history says that it was changed last, which
+    // may be a cell of the notebook.
+    this.onBefore = (/** @type {InputEvent} */ event) => this.before(event);
+    window.addEventListener("beforeinput", this.onBefore, true);
     root.addEventListener("focusin", (event) => this.look(event.target));
     root.addEventListener("input", (event) => this.look(event.target));
+  }
+
+  dispose() {
+    window.removeEventListener("beforeinput", this.onBefore, true);
+  }
+
+  /** @param {InputEvent} event */
+  before(event) {
+    const field = document.activeElement;
+    const ways = { historyUndo: "undo", historyRedo: "redo" };
+    const way = /** @type {"undo" | "redo" | undefined} */ (ways[/** @type {keyof typeof ways} */ (event.inputType)]);
+    if (!way || !field || !this.root.contains(field) || !isTextField(field)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.step(field, way);
   }
 
   /** Notice what is in a field. @param {EventTarget | null} field */

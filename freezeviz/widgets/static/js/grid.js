@@ -1,7 +1,7 @@
 // @ts-check
 /** The tree on the page: a WAI-ARIA treegrid, used by mouse and keyboard.
  * @typedef {{toggle: (id: number) => void, details: (id: number) => void, focused: (id: number) => void,
- *   selected: () => void, menu: (id: number, x: number, y: number) => void}} GridCalls
+ *   selected: () => void, folded: (open: boolean, rows: number[]) => void, menu: (id: number, x: number, y: number) => void}} GridCalls
  */
 import { keyAction, nextStartingWith } from "./keys.js";
 import { RowList } from "./rowlist.js";
@@ -85,17 +85,16 @@ export class TreeGrid extends RowList {
 
   /** Open what is above row i. @param {number} i */
   openAbove(i) {
-    let opened = false;
+    const opened = [];
     for (let p = this.tree.parent[i]; p >= 0; p = this.tree.parent[p]) {
-      if (!this.open[p]) opened = true;
+      if (!this.open[p]) opened.push(p);
       this.open[p] = 1;
       if (this.keep) this.keep[p] = 1;
     }
-    if (this.keep && !this.keep[i]) {
-      this.keep[i] = 1;
-      opened = true;
-    }
-    if (opened) this.layout();
+    if (opened.length && !this.keep) this.calls.folded(true, opened);
+    const added = this.keep !== null && !this.keep[i];
+    if (this.keep) this.keep[i] = 1;
+    if (opened.length || added) this.layout();
   }
 
   /** Show row i wherever it is, and put the focus there. @param {number} i */
@@ -121,6 +120,7 @@ export class TreeGrid extends RowList {
   /** @param {number} i @param {boolean} open */
   setOpen(i, open) {
     this.open[i] = open ? 1 : 0;
+    if (!this.keep) this.calls.folded(open, [i]); // with a filter it is the filter's
     const lost = !open && this.focus > i && this.focus < this.tree.end[i];
     if (lost) this.setFocus(i, true);
     this.layout();
@@ -128,6 +128,7 @@ export class TreeGrid extends RowList {
 
   /** @param {boolean} open */
   setAllOpen(open) {
+    if (!this.keep) this.calls.folded(open, []);
     for (let i = 0; i < this.tree.n; i++) this.open[i] = open && hasChildren(this.tree, i) ? 1 : 0;
     // Collapsed, the top level still shows: a lone root row says little.
     if (!open && this.tree.n && hasChildren(this.tree, 0)) this.open[0] = 1;

@@ -72,7 +72,7 @@ export function rowItems(panel) {
     item(panel, "up_to", undefined, !placed),
     item(panel, "after", undefined, !placed),
     null,
-    { label: `Select all of type ${grid.tree.kind(grid.focus)}`, run: () => panel.selectKind() },
+    item(panel, "select_kind", `Select all of type ${grid.tree.kind(grid.focus)}`),
     ...(grid.tiedTo(grid.focus) ? [item(panel, "tied")] : []),
     item(panel, "details", "Details", panel.dead),
     item(panel, "path"),

@@ -4,9 +4,10 @@
  * @typedef {import("./wire.js").Info} Info
  */
 import { AT_ROW, REPEATED, action, actionOf } from "./actions.js";
+import { DEFAULT_COLUMNS, inOrder } from "./columns.js";
 import { DetailsPane } from "./details.js";
-import { showKeys, showText } from "./dialogs.js";
-import { button, copyText, make, menuButton, setAttribute, setText } from "./dom.js";
+import { showKeys } from "./dialogs.js";
+import { button, make, menuButton, setAttribute, setText } from "./dom.js";
 import { Finding } from "./finding.js";
 import { counted, formatCount, formatShare, nameOf } from "./format.js";
 import { TreeGrid } from "./grid.js";
@@ -14,6 +15,7 @@ import { Menu } from "./menu.js";
 import { columnItems, moreItems, presetItems, rowItems } from "./menus.js";
 import { countOf, topmost } from "./selection.js";
 import { storeColumns, storedColumns } from "./storage.js";
+import { copyPath, showCode } from "./taking.js";
 import { Toolbar } from "./toolbar.js";
 import { buildTree, pathOf } from "./tree.js";
 import { BIT_HELD, BIT_LOCKED, float32, uint8 } from "./wire.js";
@@ -41,6 +43,8 @@ export class ModelPanel {
       details: (id) => this.showDetails(id, true),
       focused: (id) => this.showDetails(id, false),
       selected: () => this.selectionChanged(),
+      folded: (open, rows) =>
+        this.talk.send("fold", { open, paths: rows.map((i) => pathOf(this.grid.tree, i)) }),
       menu: (id, x, y) => this.rowMenu(x, y),
     });
     this.finding = new Finding(this.grid, talk, (text) => this.say(text));
@@ -121,12 +125,33 @@ export class ModelPanel {
   /** @param {Info} info */
   setInfo(info) {
     this.info = info;
-    const { selected } = info;
+    const { selected, columns } = info;
     if (selected && selected.n > this.selectedSeen) {
       this.selectedSeen = selected.n;
       if (selected.view !== this.talk.id) this.grid.select(selected.rows);
+      // Code that selects a row, as by next_found(), means to show it.
+      if (!selected.view && selected.rows.length === 1) {
+        this.grid.openAbove(selected.rows[0]);
+        this.grid.reveal(selected.rows[0]);
+      }
+    }
+    if (columns && !this.talk.waitsFor("columns") && String(columns) !== String(this.grid.columns)) {
+      this.grid.setColumns(columns);
+      this.askTrends();
     }
     this.usable();
+  }
+
+  /** @param {Uint8Array} folds */
+  setFolds(folds) {
+    if (!this.talk.waitsFor("fold")) this.grid.setFolds(folds);
+  }
+
+  /** Columns that this browser kept are those of all views, if nobody has chosen others. */
+  tellColumns() {
+    const { columns } = this.grid;
+    if (this.info.columns === null && String(columns) !== String(inOrder(DEFAULT_COLUMNS)))
+      this.talk.send("columns", { columns });
   }
 
   /** @param {boolean} dead */
@@ -263,13 +288,14 @@ export class ModelPanel {
     else if (id === "select") grid.flipFocused();
     else if (id === "select_down" || id === "select_up") grid.extend(id === "select_down" ? 1 : -1);
     else if (id === "select_all") grid.selectAll();
+    else if (id === "select_kind") this.selectKind();
     else if (id === "deselect") {
       grid.deselect();
       this.finding.leave(-1);
     } else if (id === "details") this.toggleDetails();
     else if (id === "tied") this.goToTied();
-    else if (id === "code" || id === "policy") this.showCode(id);
-    else if (id === "path") this.copyPath();
+    else if (id === "code" || id === "policy") showCode(this, id);
+    else if (id === "path") copyPath(this);
     else if (id === "keys") showKeys(this.root);
     else return false;
     return true;
@@ -279,28 +305,6 @@ export class ModelPanel {
     const tied = this.grid.tiedTo(this.grid.focus);
     if (tied) this.grid.goTo(tied.row);
     else this.setNote("This row shares its array with no other.", "info");
-  }
-
-  copyPath() {
-    const path = pathOf(this.grid.tree, this.grid.focus);
-    copyText(path).then((done) => {
-      if (done) this.setNote(`Copied ${nameOf(path)}.`, "info");
-      else showText(this.root, "Path", path);
-    });
-  }
-
-  /** @param {"code" | "policy"} about */
-  showCode(about) {
-    const asked = this.talk.ask(about, {}, (answer) => {
-      if (answer.error) this.setNote(answer.error, "error");
-      else
-        showText(
-          this.root,
-          about === "code" ? "Code that freezes a fresh model like this" : "Policy (JSON)",
-          answer.text,
-        );
-    });
-    if (!asked) this.setNote("The kernel is gone: code comes from it.", "error");
   }
 
   // ---- menus
@@ -333,6 +337,7 @@ export class ModelPanel {
       columns.includes(key) ? columns.filter((other) => other !== key) : [...columns, key],
     );
     storeColumns(this.grid.columns);
+    this.talk.send("columns", { columns: this.grid.columns });
     this.askTrends();
   }
 

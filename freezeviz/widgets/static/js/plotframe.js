@@ -69,12 +69,14 @@ export class PlotFrame {
       })
     );
     this.smoothText = make("output", "fz-smoothtext", "off");
+    /** What is kept of the mean at each step; 0: nothing is smoothed. */
+    this.smooth = SMOOTH[Number(this.smoothField.value)];
     this.changed = hear.changed;
     tellKeys(this.axisField, ["axis"]);
     tellKeys(this.logField, ["log"]);
     tellKeys(this.smoothField, ["rougher", "smoother"], "Smooth less, more");
     for (const field of [this.axisField, this.logField]) field.addEventListener("change", hear.changed);
-    this.smoothField.addEventListener("input", hear.changed);
+    this.smoothField.addEventListener("input", () => this.readSmooth());
     this.zoomOut = smallButton("Zoom out", "Show the whole run", hear.zoomOut);
     this.logLabel = labelled(this.logField, make("span", "", "log y"));
     this.smoothLabel = labelled(make("span", "", "smooth"), this.smoothField, this.smoothText);
@@ -108,9 +110,18 @@ export class PlotFrame {
     return this.logField.checked;
   }
 
-  /** What is kept of the mean at each step; 0: nothing is smoothed. */
-  get smooth() {
-    return SMOOTH[Number(this.smoothField.value)];
+  readSmooth() {
+    this.smooth = SMOOTH[Number(this.smoothField.value)];
+    this.changed();
+  }
+
+  /** @param {{x: string, log: boolean, smooth: number}} look of which the slider has the nearest to what code may say */
+  setLook({ x, log, smooth }) {
+    this.axisField.value = x;
+    this.logField.checked = log;
+    this.smooth = smooth;
+    const off = SMOOTH.map((position) => Math.abs(position - smooth));
+    this.smoothField.value = String(off.indexOf(Math.min(...off)));
   }
 
   /** The button of an action. @param {string} id */
@@ -125,8 +136,11 @@ export class PlotFrame {
       const names = [...axisField.options].filter((option) => !option.disabled).map((option) => option.value);
       axisField.value = names[(names.indexOf(axisField.value) + 1) % names.length];
     } else if (id === "log") logField.checked = !logField.checked;
-    else smoothField.stepUp(id === "smoother" ? 1 : -1); // stays within its ends
-    this.changed();
+    else {
+      smoothField.stepUp(id === "smoother" ? 1 : -1); // stays within its ends
+      this.readSmooth();
+    }
+    if (id === "axis" || id === "log") this.changed();
     if (id === "axis") return `x axis: ${this.axis}`;
     return id === "log" ? `Log scale ${this.log ? "on" : "off"}` : `Smooth ${this.smooth || "off"}`;
   }

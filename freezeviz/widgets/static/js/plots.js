@@ -5,30 +5,37 @@
  * @typedef {import("./curves.js").Table} Table
  * @typedef {import("./charts.js").Panel} Panel
  * @typedef {import("./charts.js").Picture} Picture
+ * @typedef {import("./wire.js").Look} Look
  * @typedef {(about: string, rest: object, answered: (answer: any, buffers: DataView[]) => void) => boolean} Ask
  */
 import { Charts } from "./charts.js";
 import { PALETTES, modeOf } from "./colors.js";
 import { axisNames, axisOf, isKnown, lastStep, metricNames, readCurves, readTable } from "./curves.js";
-import { make, setAttribute, setText } from "./dom.js";
+import { download, setAttribute, setText } from "./dom.js";
 import { heatPanel, readHeat } from "./heatmap.js";
 import { legend } from "./legend.js";
 import { lanes, readMarks } from "./marks.js";
 import { HOW_TO, PlotFrame } from "./plotframe.js";
+import { plotKey } from "./plotkeys.js";
 import { costPanels, metricPanels } from "./panels.js";
 import { costInWords, curvesReading, gradientReading, heatInWords } from "./readings.js";
 import { curvesTable, costTable, heatTable } from "./tables.js";
 import { revive } from "./wire.js";
 
 const FINER_AFTER_MS = 150;
+const LOOKS_AFTER_MS = 150;
 
 export class Plots {
   /** @param {Ask} ask @param {(text: string) => void} tell for all to see
-   * @param {(text: string) => void} say to those who hear the page */
-  constructor(ask, tell, say) {
+   * @param {(text: string) => void} say to those who hear the page
+   * @param {(look: Look) => void} looks how they are shown, for all views */
+  constructor(ask, tell, say, looks) {
     this.ask = ask;
     this.tell = tell;
     this.say = say;
+    this.looks = looks;
+    this.seen = ""; // the last look that was taken in
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ this.telling = undefined;
     this.tab = "curves";
     this.mode = "light";
     this.tabled = false;
@@ -49,10 +56,10 @@ export class Plots {
       tab: (name) => this.open(name),
       table: () => {
         this.tabled = !this.tabled;
-        this.refresh();
+        this.changed();
       },
       save: (format) => this.save(format),
-      changed: () => this.refresh(),
+      changed: () => this.changed(),
       zoomOut: () => this.zoomTo(null),
     });
     this.element = this.frame.element;
@@ -71,6 +78,7 @@ export class Plots {
 
   dispose() {
     clearTimeout(this.asking);
+    clearTimeout(this.telling);
     this.observer.disconnect();
     this.themes.disconnect();
     for (const query of this.media) query.removeEventListener("change", this.recolor);
@@ -110,6 +118,39 @@ export class Plots {
     this.tab = tab;
     this.charts.x = null;
     this.charts.row = 0;
+    this.changed();
+  }
+
+  /** @returns {Look} */
+  get look() {
+    const { axis, log, smooth } = this.frame;
+    return { plot: this.tab, x: axis, log, smooth, metrics: this.off.size ? this.shown : null, table: this.tabled };
+  }
+
+  /** Somebody changed here how the plots are shown; all views are told when a slider stands still. */
+  changed() {
+    this.seen = "";
+    this.refresh();
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => {
+      this.telling = undefined;
+      this.looks(this.look);
+    }, LOOKS_AFTER_MS);
+  }
+
+  /** Take in how they are shown in all views. @param {Look} look */
+  setLook(look) {
+    const seen = JSON.stringify(look);
+    if (this.telling !== undefined || seen === this.seen) return;
+    this.seen = seen;
+    if (look.plot !== this.tab) {
+      this.charts.x = null;
+      this.charts.row = 0;
+    }
+    this.tab = look.plot;
+    this.tabled = look.table;
+    this.off = new Set(look.metrics ? metricNames(this.curves).filter((name) => !look.metrics?.includes(name)) : []);
+    this.frame.setLook(look);
     this.refresh();
   }
 
@@ -211,7 +252,7 @@ export class Plots {
     const shown = this.shown;
     if (!shown.includes(name)) this.off.delete(name);
     else if (shown.length > 1) this.off.add(name);
-    this.refresh();
+    this.changed();
   }
 
   describe() {
@@ -257,52 +298,18 @@ export class Plots {
 
   /** @param {KeyboardEvent} event @returns {boolean} whether the key was ours */
   key(event) {
-    const target = /** @type {Element} */ (event.composedPath()[0]);
-    if (target.getAttribute("role") === "tab") return this.tabKey(event);
-    if (target !== this.charts.element || this.empty) return false;
-    const stops = this.charts.stops.filter((x) => x >= this.charts.range[0] && x <= this.charts.range[1]);
-    if (!stops.length) return false;
-    const at =
-      this.charts.x === null
-        ? -1
-        : stops.reduce(
-            (best, x, i) =>
-              Math.abs(x - /** @type {number} */ (this.charts.x)) <
-              Math.abs(stops[best] - /** @type {number} */ (this.charts.x))
-                ? i
-                : best,
-            0,
-          );
-    const far = Math.max(1, Math.round(stops.length / 10));
-    const heat = this.tab === "gradients";
-    const rows = this.heat.labels.length - 1;
-    /** @type {Record<string, () => void>} */
-    const moves = {
-      ArrowRight: () => this.charts.point(stops[Math.min(stops.length - 1, at + 1)]),
-      ArrowLeft: () => this.charts.point(stops[at < 0 ? stops.length - 1 : Math.max(0, at - 1)]),
-      PageDown: () => this.charts.point(stops[Math.min(stops.length - 1, at + far)]),
-      PageUp: () => this.charts.point(stops[at < 0 ? stops.length - 1 : Math.max(0, at - far)]),
-      Home: () => this.charts.point(stops[0]),
-      End: () => this.charts.point(stops[stops.length - 1]),
-      "+": () => this.zoomBy(0.5),
-      "=": () => this.zoomBy(0.5),
-      "-": () => this.zoomBy(2),
-      Escape: () => (this.zoom ? this.zoomTo(null) : this.charts.point(null)),
-    };
-    if (heat) {
-      const x = this.charts.x ?? stops[stops.length - 1];
-      moves.ArrowDown = () => this.charts.point(x, Math.min(rows, this.charts.x === null ? 0 : this.charts.row + 1));
-      moves.ArrowUp = () => this.charts.point(x, Math.max(0, this.charts.x === null ? rows : this.charts.row - 1));
-    }
-    const move = moves[event.key];
-    if (!move) return false;
-    move();
-    return true;
+    return plotKey(this, event);
   }
 
   /** By key, what a button or a field above the plots does. @param {string} id of an action */
   press(id) {
     const { frame } = this;
+    if (id === "plot") {
+      const names = Object.keys(frame.tabs);
+      this.open(names[(names.indexOf(this.tab) + 1) % names.length]);
+      this.say(`${frame.tabs[this.tab].textContent}`);
+      return;
+    }
     const control = frame.buttonOf(id);
     if (control && !control.disabled) {
       const within = frame.place.contains(document.activeElement);
@@ -375,22 +382,9 @@ export class Plots {
 
   /** @param {string} format */
   save(format) {
-    const look = {
-      format,
-      plot: this.tab,
-      metrics: this.shown,
-      smooth: this.frame.smooth,
-      log: this.frame.log,
-      x: this.frame.axis,
-    };
-    this.ask("export", look, (answer, buffers) => {
+    this.ask("export", { ...this.look, format, metrics: this.shown }, (answer, buffers) => {
       if (answer.error || !buffers.length) return this.tell(answer.error || "Nothing could be saved.");
-      const url = URL.createObjectURL(new Blob([/** @type {any} */ (buffers[0])], { type: answer.mime }));
-      const link = make("a", "", undefined, { href: url, download: answer.name });
-      this.element.append(link); // Firefox wants it in the document
-      link.click();
-      link.remove();
-      setTimeout(() => URL.revokeObjectURL(url), 10_000);
+      download(this.element, answer.name, answer.mime, buffers[0]);
       this.tell(`Saved ${answer.name}.`);
     });
   }

@@ -11,6 +11,7 @@ import {
   FEW_ROWS,
   allPaths,
   emptyTree,
+  fold,
   hasChildren,
   initiallyOpen,
   nearestRow,
@@ -30,6 +31,7 @@ export class RowList {
     /** @type {Tree} */ this.tree = emptyTree();
     /** @type {Uint8Array} */ this.state = new Uint8Array(0);
     /** @type {Uint8Array} */ this.open = new Uint8Array(0);
+    /** What was said of rows, as it was last taken in. @type {Uint8Array} */ this.folds = new Uint8Array(0);
     /** What a filter leaves, and what was open before it. @type {Uint8Array | null} */ this.keep = null;
     /** Of that, what passes it: the others are above such rows. @type {Uint8Array | null} */ this.matched = null;
     /** @type {Uint8Array | null} */ this.openBefore = null;
@@ -105,6 +107,7 @@ export class RowList {
       }
     }
     this.state = new Uint8Array(tree.n);
+    this.folds = new Uint8Array(0);
     this.measures = new Float32Array(0);
     this.roles = new Uint8Array(0);
     this.trends.clear();
@@ -149,6 +152,14 @@ export class RowList {
     this.lockedBefore = locked;
     this.paintAll();
     return true;
+  }
+
+  /** Fold and unfold the rows of which something new was said. @param {Uint8Array} folds */
+  setFolds(folds) {
+    if (folds.length !== this.tree.n) return; // none, or of a structure that is on its way
+    const changed = fold(this.tree, this.openBefore ?? this.open, folds, this.folds);
+    this.folds = folds;
+    if (changed && !this.keep) this.layout();
   }
 
   /** @param {Float32Array} measures @param {Uint8Array} roles */

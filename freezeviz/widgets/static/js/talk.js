@@ -19,8 +19,8 @@ export class Talk {
     this.id = Math.random().toString(36).slice(2);
     this.seq = 0;
     this.dead = false;
-    /** Unanswered messages. @type {Map<number, {time: number, rows: number[], about: string}>} */ this.sent =
-      new Map();
+    /** Unanswered messages.
+     * @type {Map<number, {type: string, time: number, rows: number[], about: string}>} */ this.sent = new Map();
     /** The last question of each kind. @type {Map<string, {seq: number, answered: Answered}>} */ this.questions =
       new Map();
     /** Clicks that are not sent yet. @type {Click[]} */ this.clicks = [];
@@ -37,7 +37,7 @@ export class Talk {
   /** @param {string} type @param {object} rest @param {number[]} [rows] @param {string} [about] */
   post(type, rest, rows = [], about = "") {
     const seq = ++this.seq;
-    this.sent.set(seq, { time: performance.now(), rows, about });
+    this.sent.set(seq, { type, time: performance.now(), rows, about });
     try {
       this.model.send({ type, view: this.id, seq, ...rest });
     } catch {
@@ -119,6 +119,11 @@ export class Talk {
     if (!question || question.seq !== message.seq) return;
     this.questions.delete(about);
     question.answered(message, buffers ?? []);
+  }
+
+  /** Whether a message of a type is not answered yet. @param {string} type */
+  waitsFor(type) {
+    return [...this.sent.values()].some((message) => message.type === type);
   }
 
   /** Rows of clicks on their way are no longer these rows: the structure changed. */

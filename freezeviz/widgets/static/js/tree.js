@@ -3,7 +3,7 @@
  * @typedef {import("./wire.js").Columns} Columns
  * @typedef {import("./wire.js").Tree} Tree
  */
-import { FLAG_PARAMETER, float64, int32, uint8 } from "./wire.js";
+import { FLAG_PARAMETER, UNFOLDED, float64, int32, uint8 } from "./wire.js";
 
 export const FEW_ROWS = 24; // the tree opens level by level while it stays this short
 
@@ -145,6 +145,19 @@ export function initiallyOpen(tree, few) {
     if (!grew || (depth > 0 && visibleRows(tree, next).length > few)) return open;
     open.set(next);
   }
+}
+
+/** Open and close the rows of which something else is said than before; returns whether that changed any.
+ * @param {Tree} tree @param {Uint8Array} open which it changes @param {Uint8Array} folds @param {Uint8Array} before */
+export function fold(tree, open, folds, before) {
+  let changed = false;
+  for (let i = 0; i < folds.length; i++) {
+    if (!folds[i] || folds[i] === before[i] || !hasChildren(tree, i)) continue;
+    const wanted = folds[i] === UNFOLDED ? 1 : 0;
+    changed = changed || open[i] !== wanted;
+    open[i] = wanted;
+  }
+  return changed;
 }
 
 /** Sums of the parameters' numbers before each row, one more than rows: of what is below row i there is

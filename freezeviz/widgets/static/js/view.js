@@ -37,6 +37,7 @@ export class View {
     this.handlers = [
       ["change:tree", () => this.readTree()],
       ["change:state", () => this.panel.setState(bytesOf(model.get("state")))],
+      ["change:folds", () => this.readFolds()],
       ["change:measures", () => this.readMeasures()],
       ["change:roles", () => this.readMeasures()],
       ["change:info", () => this.readInfo()],
@@ -56,12 +57,14 @@ export class View {
     window.addEventListener("keydown", this.onKey, true);
     this.timer = setInterval(() => this.watch(), 1000);
 
+    const size = this.size(); // before there are rows: asked for after, the page would be laid out twice
     this.readTree();
     this.readInfo();
     this.readRun();
     // A view of a saved state has no connection from the beginning; the manager marks it.
     if (el.classList.contains("jupyter-widgets-disconnected")) this.setDead(true);
-    this.send("hello", this.size());
+    this.send("hello", size);
+    this.panel.tellColumns();
   }
 
   dispose() {
@@ -69,6 +72,7 @@ export class View {
     window.removeEventListener("keydown", this.onKey, true);
     clearInterval(this.timer);
     for (const [event, handler] of this.handlers) this.model.off(event, handler);
+    this.fields.dispose();
     this.panel.dispose();
     this.dashboard?.dispose();
     this.root.remove();
@@ -83,7 +87,12 @@ export class View {
   readTree() {
     this.panel.setTree(this.model.get("tree"));
     this.panel.setState(bytesOf(this.model.get("state")));
+    this.readFolds();
     this.readMeasures();
+  }
+
+  readFolds() {
+    this.panel.setFolds(bytesOf(this.model.get("folds")));
   }
 
   readMeasures() {
@@ -96,6 +105,12 @@ export class View {
     if (this.dead) this.panel.setNote(GONE, "error");
     else this.panel.setNote(info.note?.text ?? "", info.note?.level ?? "info");
     this.panel.setInfo(info);
+    this.readPlots();
+  }
+
+  readPlots() {
+    const { plots } = this.model.get("info");
+    if (plots && !this.talk.waitsFor("plots")) this.dashboard?.plots.setLook(plots);
   }
 
   readRun() {
@@ -119,6 +134,7 @@ export class View {
       (about, rest, answered) => this.talk.ask(about, rest, answered),
       (text) => this.panel.setNote(text, "info"),
       (text) => this.panel.say(text),
+      (look) => this.talk.send("plots", look),
     );
     // In one column the run stands above the tree, the buttons and the curve first: so Tab has to find them first.
     this.columns.prepend(dashboard.element);
@@ -126,6 +142,7 @@ export class View {
     dashboard.plots.setMarks(this.model.get("marks"));
     dashboard.plots.setHeat(this.model.get("heat"));
     dashboard.setCurves(this.model.get("curves"));
+    this.readPlots();
     return dashboard;
   }
 
@@ -134,6 +151,11 @@ export class View {
     if (!this.talk.isMine(message)) return;
     this.setDead(false);
     this.talk.received(message, buffers);
+    if (message.type === "ack") {
+      this.readFolds(); // what others said meanwhile
+      this.panel.setInfo(this.model.get("info"));
+      this.readPlots();
+    }
     this.watch();
   }
 

@@ -6,15 +6,19 @@
  *   tree      columns of the structure, sent once; rows are in preorder, parents before children
  *   state     one byte a row: bits 0-1 the state (0 trainable, 1 frozen, 2 mixed, 3 nothing to freeze),
  *             4 held, 8 requested but not yet applied, 16 locked
+ *   folds     one byte a row: 1 folded, 2 unfolded, by code or on a page; 0 where nobody said anything; empty at first
  *   measures  four float32 a row: gradient norm, update/weight ratio, share of the step's time, bytes that
  *             the tape kept; NaN where unknown; empty while nothing was measured
  *   roles     one byte a row: what backward does there (ROLES), +8 where only expected; may be empty
- *   info      {note: {n, level, text}, undo, redo, presets: {name: label}, selected: {n, view, rows}}
+ *   info      {note: {n, level, text}, undo, redo, presets: {name: label}, selected: {n, view, rows}, and, null until
+ *             somebody has said it: columns: [name], plots: {plot, x, log, smooth, metrics, table}}
  *   run       null without a run, else the numbers of the dashboard
  *   curves    tables of losses and metrics, marks what was changed when, heat gradients over time: see curves.js,
  *             marks.js, heatmap.js
  * Page to kernel, as custom messages: {type, view, seq, ...}. The kernel answers {type: "ack", view, seq} after
- * it has sent the state that the message led to, and {type: "answer", view, seq, about, ...} to "ask".
+ * it has sent the state that the message led to, and {type: "answer", view, seq, about, ...} to "ask". What all views
+ * show alike (selection, folds, columns, plots) each changes at once and tells; until that is answered, it goes by what
+ * it has, not by what the traits say.
  *
  * Names come from users' models: they reach the page through textContent and attributes, never as HTML.
  *
@@ -28,7 +32,8 @@
  *   flags: Uint8Array, aliases: Record<string, string[]>}} Tree
  * @typedef {{n: number, level: string, text: string}} Note
  * @typedef {{note?: Note, undo?: string | null, redo?: string | null, presets?: Record<string, string>,
- *   selected?: {n: number, view: string, rows: number[]}}} Info
+ *   selected?: {n: number, view: string, rows: number[]}, columns?: string[] | null, plots?: Look | null}} Info
+ * @typedef {{plot: string, x: string, log: boolean, smooth: number, metrics: string[] | null, table: boolean}} Look
  * @typedef {{status: string, step: number, planned: number, epoch: number, epochs: number, rate: number,
  *   loss: number | null, accuracy: number | null, validation_loss: number | null,
  *   validation_accuracy: number | null, error: string | null, not_finite: string | null, can_start?: boolean,
@@ -43,6 +48,8 @@ export const FLAG_BUFFERS = 2;
 export const BIT_HELD = 4;
 export const BIT_PENDING = 8;
 export const BIT_LOCKED = 16;
+export const FOLDED = 1;
+export const UNFOLDED = 2;
 export const STATES = ["trainable", "frozen", "mixed", "none"];
 export const ROLES = ["unknown", "trains", "flows", "stops", "idle"];
 export const ROLE_EXPECTED = 8;
