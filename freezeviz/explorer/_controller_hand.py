@@ -12,8 +12,14 @@ class ControllerHand(ControllerLook):
 
     # ---- selected ------------------------------------------------------------------------------
 
-    def select_rows(self, paths: Iterable[str]) -> None:
+    def select_rows(self, paths: Iterable[str], *, show: bool = True) -> None:
         """Select these rows and no others.
+
+        Parameters
+        ----------
+        paths : iterable of str
+        show : bool
+            Unfold what is above a row that is selected alone.
 
         Raises
         ------
@@ -25,6 +31,8 @@ class ControllerHand(ControllerLook):
         if selected != self._selected:
             self._selected = selected
             self._notices.tell(Change("selection", selected))
+        if show and len(rows) == 1:
+            self._unfold_to(rows[0])
 
     def select_all(self) -> None:
         """Select all rows."""

@@ -75,12 +75,17 @@ class ControllerLook(ControllerView):
             If the model has no such path.
         """
         row = self._row(path)
-        s = self.structure
-        above = [row]
-        while (row := int(s.parent[row])) >= 0:
+        below = slice(row, int(self.structure.end[row])) if deep else [row]
+        self._mark([(below, UNFOLDED), (self._above(row), UNFOLDED)])
+
+    def _unfold_to(self, row: int) -> None:
+        self._mark([(self._above(row), UNFOLDED)])
+
+    def _above(self, row: int) -> list[int]:
+        above: list[int] = []
+        while (row := int(self.structure.parent[row])) >= 0:
             above.append(row)
-        below = slice(above[0], int(s.end[above[0]]))
-        self._mark([(below, UNFOLDED), (above, UNFOLDED)] if deep else [(above, UNFOLDED)])
+        return above
 
     def _mark(self, marks: list[tuple[slice | list[int], int]]) -> None:
         with self._lock:

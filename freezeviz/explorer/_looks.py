@@ -1,7 +1,7 @@
 """What views of a model show of it, as far as all of them do alike."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,9 @@ def columns_of(names: Iterable[str]) -> tuple[str, ...]:
     SelectorError
         If there is no such column.
     """
-    wanted = {names, ALWAYS} if isinstance(names, str) else {*names, ALWAYS}
+    if not isinstance(names, Iterable):
+        raise SelectorError(f"expected names of columns, got {names!r}")
+    wanted = {names, ALWAYS} if isinstance(names, str) else {*map(str, names), ALWAYS}
     for name in sorted(map(str, wanted - {*COLUMNS})):
         hint = closest(name, COLUMNS)
         raise SelectorError(f"no column {name!r}.{hint} Known: {', '.join(COLUMNS)}.")
@@ -83,16 +85,17 @@ class PlotLook(NamedTuple):
             if value not in known:
                 expected = ", ".join(map(repr, known))
                 raise DataError(f"{name}: expected one of {expected}, got {value!r}")
-        if not 0 <= self.smooth < 1:
-            raise DataError(f"smooth: expected a number from 0 to below 1, got {self.smooth!r}")
+        smooth: Any = self.smooth
+        if not isinstance(smooth, int | float | np.number) or not 0 <= smooth < 1:
+            raise DataError(f"smooth: expected a number from 0 to below 1, got {smooth!r}")
         metrics = self.metrics
-        if isinstance(metrics, str) or (metrics is not None and not tuple(metrics)):
-            raise DataError(f"metrics: expected a list of names, or None, got {metrics!r}")
+        if metrics is not None:
+            is_list = isinstance(metrics, Iterable) and not isinstance(metrics, str)
+            metrics = tuple(metrics) if is_list else ()
+            if not metrics or not all(isinstance(name, str) for name in metrics):
+                raise DataError(f"metrics: expected a list of names, or None, got {self.metrics!r}")
         return self._replace(
-            log=bool(self.log),
-            smooth=float(self.smooth),
-            metrics=None if metrics is None else tuple(map(str, metrics)),
-            table=bool(self.table),
+            log=bool(self.log), smooth=float(smooth), metrics=metrics, table=bool(self.table)
         )
 
 

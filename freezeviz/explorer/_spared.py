@@ -54,7 +54,8 @@ def sparing(locked: np.ndarray, model: TreeModel, state: State, parts: list[Part
         moves = ways[freezes]
         at_once, state = rule.after(state, [Move(freezes, mask, hold)]), rule.after(state, moves)
         # Which of the two a toggle is, is decided now if a locked layer hangs on it.
-        if to is None and all(len(way) == 1 and way[0].let_go for way in ways.values()):
+        as_asked = {True: Move(True, mask, hold), False: Move(False, mask)}
+        if to is None and all(_is_one(ways[way], as_asked[way]) for way in ways):
             spared.parts.append(part)
             continue
         spared.parts.extend(Part(m.frozen, m.parameters, m.hold, m.let_go) for m in moves)
@@ -63,3 +64,7 @@ def sparing(locked: np.ndarray, model: TreeModel, state: State, parts: list[Part
         rows = model.layer_rows[lost & ~locked]
         spared.beside.extend(s.paths[row] for row in rows[s.end[rows] == rows + 1].tolist())
     return spared
+
+
+def _is_one(moves: list[Move], move: Move) -> bool:
+    return len(moves) == 1 and (moves[0].hold, moves[0].let_go) == (move.hold, move.let_go)

@@ -224,13 +224,14 @@ class Bridge:
             self.copies.update(*self._picture())
         # The processor's time: the clock would count what training does in between.
         worked = time.thread_time()
+        # Before looking: what another thread carries out meanwhile is answered after the next look.
+        answers = [self._answers.popleft() for _ in range(len(self._answers))]
         with no_collection():
             traits = self._traits(everything)
             with self.widget.hold_sync():
                 for name, value in traits.items():
                     setattr(self.widget, name, value)
-        while self._answers:
-            view, seq = self._answers.popleft()
+        for view, seq in answers:
             self.widget.send({"type": "ack", "view": view, "seq": seq})
         self._pushing.spent(began, time.thread_time() - worked)
         self._due = NEVER

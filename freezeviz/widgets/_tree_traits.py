@@ -60,7 +60,7 @@ class TreeTraits:
 
     def select(self, view: str, paths: list[str]) -> None:
         """Take in what was selected in a view."""
-        self._controller.select_rows(paths)
+        self._controller.select_rows(paths, show=False)
         self._note_selected(view, tuple(self._controller.selected))
 
     def _note_selected(self, view: str, paths: tuple[str, ...]) -> None:

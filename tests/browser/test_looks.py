@@ -96,11 +96,28 @@ def test_rows_that_a_filter_unfolds_are_the_filters_own(page):
 def test_a_row_that_code_selects_comes_into_sight(page):
     mount(page, mlp())
     assert row(page, "layers.4.bias").count() == 0
-    kernel_set(page, info=make_info(selected={"n": 1, "view": "", "rows": [11]}))
+    info = make_info(selected={"n": 1, "view": "", "rows": [11]})
+    kernel_set(page, info=info, folds=folds(model=2, third=2))  # it unfolds what is above
     assert row(page, "layers.4.bias").get_attribute("aria-selected") == "true"
-    assert told(page, "fold") == [{"open": True, "paths": ["layers.4"]}]
+    assert told(page, "fold") == []
     kernel_set(page, info=make_info(selected={"n": 2, "view": "other", "rows": [3]}))
     assert row(page, "layers.0.bias").count() == 0  # another view's is no reason to move this one
+
+
+def test_a_page_that_loads_leaves_folded_what_is_above_a_selected_row(page):
+    info = make_info(selected={"n": 1, "view": "", "rows": [11]})
+    mount(page, mlp(), info=info, folds=folds(model=2, third=1))
+    assert not is_open(page, "layers.4")
+    assert told(page, "fold") == []
+
+
+def test_a_row_that_another_view_unfolds_before_ours_was_answered_is_unfolded(page):
+    mount(page, mlp(), folds=folds(model=2, first=2))
+    row(page, "layers.0").locator(".fz-twisty").click()
+    assert not is_open(page, "layers.0")
+    kernel_set(page, folds=folds(model=2, first=2))
+    answer(page)
+    assert is_open(page, "layers.0")
 
 
 # ---- columns
@@ -187,6 +204,15 @@ def test_metrics_that_code_leaves_out_are_not_drawn(page):
     assert shown.all_text_contents() == ["accuracy"]
     page.get_by_role("button", name="loss").click()
     assert told(page, "plots") == [LOOK]
+
+
+def test_metrics_that_code_leaves_out_stay_so_when_they_come_later(page):
+    mount(page, mlp(), run=RUNNING, info=make_info(plots=LOOK | {"metrics": ["loss"]}))
+    show_history(page, history_of(60))
+    shown = page.locator(".fz-strip [aria-pressed=true]")
+    assert shown.all_text_contents() == ["loss"]
+    page.get_by_label("log y").check()
+    assert told(page, "plots") == [LOOK | {"log": True, "metrics": ["loss"]}]
 
 
 def test_a_look_is_not_undone_by_what_the_kernel_said_before(page):

@@ -66,6 +66,21 @@ def test_what_was_folded_is_read_by_path():
     assert controller.collapsed == frozenset()
 
 
+def test_what_is_above_a_row_that_code_selects_is_unfolded_and_folded_again_by_order():
+    controller = explore(nn.Sequential(model(), model())).controller
+    controller.collapse_all()
+    controller.select_rows(["layers.1.layers.0"])
+    assert {"", "layers.1"} <= controller.expanded
+    controller.collapse("layers.1")
+    assert "layers.1" in controller.collapsed
+    controller.next_found("bias")
+    assert {"", "layers.1", "layers.1.layers.0"} <= controller.expanded
+    controller.collapse_all()
+    controller.select_rows(["layers.0.layers.0"], show=False)
+    controller.select_all()
+    assert "layers.0" in controller.collapsed
+
+
 def test_one_row_is_unfolded_without_what_is_below_it():
     controller = explore(nn.Sequential(model(), model())).controller
     controller.collapse_all()
@@ -109,6 +124,9 @@ def test_an_unknown_column_is_an_error_that_names_the_closest():
     controller = explore(model()).controller
     with pytest.raises(SelectorError, match=r"no column 'gradients'.*'gradient'.* Known: type, "):
         controller.show_columns(["type", "gradients"])
+    for wrong in (5, [["type"]], [None]):
+        with pytest.raises(SelectorError, match="column"):
+            controller.show_columns(wrong)
     assert controller.looks().columns is None
 
 
@@ -124,6 +142,8 @@ def test_plots_look_as_was_said_and_the_rest_stays():
     controller.show_plots(log=True)
     assert controller.plots == PlotLook("cost", "time", log=True, metrics=("loss",))
     assert changes == ["look", "look"]
+    controller.show_plots(metrics=(name for name in ("loss", "accuracy")))
+    assert controller.plots.metrics == ("loss", "accuracy")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +153,12 @@ def test_plots_look_as_was_said_and_the_rest_stays():
         ({"x": "steps"}, r"x: expected one of 'step', "),
         ({"smooth": 1}, r"smooth: expected a number from 0 to below 1, got 1"),
         ({"smooth": float("nan")}, r"smooth: .* got nan"),
+        ({"smooth": "0.5"}, r"smooth: .* got '0.5'"),
+        ({"smooth": None}, r"smooth: .* got None"),
         ({"metrics": []}, r"metrics: expected a list of names, or None, got \[\]"),
+        ({"metrics": [None, 3]}, r"metrics: .* got \[None, 3\]"),
+        ({"metrics": 5}, r"metrics: .* got 5"),
+        ({"metrics": "loss"}, r"metrics: .* got 'loss'"),
     ],
 )
 def test_a_look_that_cannot_be_is_an_error_and_changes_nothing(look, error):

@@ -422,3 +422,21 @@ def test_whatever_is_done_what_is_locked_stays_as_it_is(data):
                 getattr(controller, what)(*([] if what == "undo" else [paths]))
             assert adapter.frozen() & spared == before
             assert not (adapter.held() ^ held) & set(names[kept].tolist())
+
+
+@pytest.mark.parametrize(
+    ("net", "locked", "other"),
+    [
+        (lambda: nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2, bias=False)), 0, 1),
+        (lambda: nn.Sequential(nn.Embedding(5, 4), nn.Dropout(0.1)), 1, 0),
+    ],
+)
+def test_a_toggle_holds_no_locked_layer_that_can_only_go_with_it(net, locked, other):
+    controller = explore(net()).controller
+    controller.lock(f"layers.{locked}")
+    with pytest.warns(FreezevizWarning, match=f"'layers.{locked}': locked, and left as it was"):
+        controller.toggle(f"layers.{other}", hold=True)
+    assert layers(controller) == [f"layers.{other}"]
+    assert controller.adapter.held() == frozenset()
+    controller.undo()
+    assert layers(controller) == []

@@ -731,6 +731,34 @@ def test_what_is_folded_on_a_page_is_seen_by_code_and_the_other_way_round(pages)
     assert set(page.widget.folds) == {2}
 
 
+def test_what_is_carried_out_during_a_push_is_answered_by_the_next(pages, monkeypatch):
+    page = pages(mlp())
+    page.hello()
+    page.run(0.12)
+    traits, send, chosen = page.bridge._traits, page.widget.send, {"columns": ["time"]}
+    beside, shown = [], []
+
+    def looked(everything):
+        found = traits(everything)
+        if not beside:  # a thread of the kernel's, in between
+            beside.append(threading.Thread(target=page.say, args=("columns",), kwargs=chosen))
+            beside[0].start()
+            beside[0].join()
+        return found
+
+    def noted(content, buffers=None):
+        if content["type"] == "ack":
+            shown.append((content["seq"], page.widget.info["columns"]))
+        send(content, buffers)
+
+    monkeypatch.setattr(page.bridge, "_traits", looked)
+
+    monkeypatch.setattr(page.widget, "send", noted)
+    page.say("columns", columns=["type"])
+    page.run(0.3)
+    assert [columns for seq, columns in shown if seq == page.seq] == [("state", "time")]
+
+
 def test_a_row_that_is_gone_is_not_folded_and_said_so(pages):
     page = pages(mlp())
     with pytest.warns(FreezevizWarning, match="no 'layers.9' "):

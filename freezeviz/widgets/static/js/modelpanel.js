@@ -129,11 +129,8 @@ export class ModelPanel {
     if (selected && selected.n > this.selectedSeen) {
       this.selectedSeen = selected.n;
       if (selected.view !== this.talk.id) this.grid.select(selected.rows);
-      // Code that selects a row, as by next_found(), means to show it.
-      if (!selected.view && selected.rows.length === 1) {
-        this.grid.openAbove(selected.rows[0]);
-        this.grid.reveal(selected.rows[0]);
-      }
+      // Code that selects a row, as by next_found(), means to show it; what is above it was unfolded there.
+      if (!selected.view && selected.rows.length === 1) this.grid.reveal(selected.rows[0]);
     }
     if (columns && !this.talk.waitsFor("columns") && String(columns) !== String(this.grid.columns)) {
       this.grid.setColumns(columns);

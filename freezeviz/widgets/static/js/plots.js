@@ -39,7 +39,7 @@ export class Plots {
     this.tab = "curves";
     this.mode = "light";
     this.tabled = false;
-    /** @type {Set<string>} */ this.off = new Set();
+    /** The metrics that are wanted; null: all that there are. @type {string[] | null} */ this.only = null;
     /** In steps, so that it stays when the axis changes. @type {[number, number] | null} */ this.zoom = null;
     /** What is zoomed into, in finer buckets. @type {{first: number, last: number, steps: Table, validation: Table} | null} */
     this.fine = null;
@@ -124,7 +124,7 @@ export class Plots {
   /** @returns {Look} */
   get look() {
     const { axis, log, smooth } = this.frame;
-    return { plot: this.tab, x: axis, log, smooth, metrics: this.off.size ? this.shown : null, table: this.tabled };
+    return { plot: this.tab, x: axis, log, smooth, metrics: this.only, table: this.tabled };
   }
 
   /** Somebody changed here how the plots are shown; all views are told when a slider stands still. */
@@ -149,7 +149,7 @@ export class Plots {
     }
     this.tab = look.plot;
     this.tabled = look.table;
-    this.off = new Set(look.metrics ? metricNames(this.curves).filter((name) => !look.metrics?.includes(name)) : []);
+    this.only = look.metrics;
     this.frame.setLook(look);
     this.refresh();
   }
@@ -222,7 +222,7 @@ export class Plots {
   /** Metrics that are shown: at least one. */
   get shown() {
     const names = metricNames(this.curves);
-    const shown = names.filter((name) => !this.off.has(name));
+    const shown = names.filter((name) => this.only?.includes(name) ?? true);
     return shown.length ? shown : names.slice(0, 1);
   }
 
@@ -250,8 +250,8 @@ export class Plots {
   /** @param {string} name */
   toggle(name) {
     const shown = this.shown;
-    if (!shown.includes(name)) this.off.delete(name);
-    else if (shown.length > 1) this.off.add(name);
+    const wanted = metricNames(this.curves).filter((other) => (other === name) !== shown.includes(other));
+    if (wanted.length) this.only = wanted.length < metricNames(this.curves).length ? wanted : null;
     this.changed();
   }
 

@@ -31,7 +31,6 @@ export class RowList {
     /** @type {Tree} */ this.tree = emptyTree();
     /** @type {Uint8Array} */ this.state = new Uint8Array(0);
     /** @type {Uint8Array} */ this.open = new Uint8Array(0);
-    /** What was said of rows, as it was last taken in. @type {Uint8Array} */ this.folds = new Uint8Array(0);
     /** What a filter leaves, and what was open before it. @type {Uint8Array | null} */ this.keep = null;
     /** Of that, what passes it: the others are above such rows. @type {Uint8Array | null} */ this.matched = null;
     /** @type {Uint8Array | null} */ this.openBefore = null;
@@ -107,7 +106,6 @@ export class RowList {
       }
     }
     this.state = new Uint8Array(tree.n);
-    this.folds = new Uint8Array(0);
     this.measures = new Float32Array(0);
     this.roles = new Uint8Array(0);
     this.trends.clear();
@@ -154,11 +152,10 @@ export class RowList {
     return true;
   }
 
-  /** Fold and unfold the rows of which something new was said. @param {Uint8Array} folds */
+  /** Fold and unfold the rows of which something was said. @param {Uint8Array} folds */
   setFolds(folds) {
     if (folds.length !== this.tree.n) return; // none, or of a structure that is on its way
-    const changed = fold(this.tree, this.openBefore ?? this.open, folds, this.folds);
-    this.folds = folds;
+    const changed = fold(this.tree, this.openBefore ?? this.open, folds);
     if (changed && !this.keep) this.layout();
   }
 

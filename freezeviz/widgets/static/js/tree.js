@@ -147,12 +147,12 @@ export function initiallyOpen(tree, few) {
   }
 }
 
-/** Open and close the rows of which something else is said than before; returns whether that changed any.
- * @param {Tree} tree @param {Uint8Array} open which it changes @param {Uint8Array} folds @param {Uint8Array} before */
-export function fold(tree, open, folds, before) {
+/** Open and close the rows of which something is said; returns whether that changed any.
+ * @param {Tree} tree @param {Uint8Array} open which it changes @param {Uint8Array} folds */
+export function fold(tree, open, folds) {
   let changed = false;
   for (let i = 0; i < folds.length; i++) {
-    if (!folds[i] || folds[i] === before[i] || !hasChildren(tree, i)) continue;
+    if (!folds[i] || !hasChildren(tree, i)) continue;
     const wanted = folds[i] === UNFOLDED ? 1 : 0;
     changed = changed || open[i] !== wanted;
     open[i] = wanted;

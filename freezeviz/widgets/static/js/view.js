@@ -104,6 +104,7 @@ export class View {
     // Next to the tree as well: the banner of a tall widget may be out of sight.
     if (this.dead) this.panel.setNote(GONE, "error");
     else this.panel.setNote(info.note?.text ?? "", info.note?.level ?? "info");
+    this.readFolds(); // before what is selected is shown
     this.panel.setInfo(info);
     this.readPlots();
   }
