@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from freezeviz.errors import SelectorError
 
-__all__ = ["KeyPath", "compile_glob", "glob_regex", "is_glob", "is_inside", "join"]
+__all__ = ["KeyPath", "compile_glob", "glob_pattern", "glob_regex", "is_glob", "is_inside", "join"]
 
 
 class KeyPath(tuple[str, ...]):
@@ -98,12 +98,24 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
     >>> matches("layers.0.weight"), matches("layers.0.attention.weight")
     (True, False)
     """
-    compiled = re.compile(glob_regex(pattern), re.DOTALL)
-    return lambda path: compiled.fullmatch(path) is not None
+    fullmatch = glob_pattern(pattern).fullmatch
+    return lambda path: fullmatch(path) is not None
+
+
+@lru_cache(maxsize=256)
+def glob_pattern(pattern: str) -> re.Pattern[str]:
+    """Return the compiled regular expression (to match in full) of a glob; see `compile_glob`.
+
+    Raises
+    ------
+    SelectorError
+        If the pattern is malformed.
+    """
+    return re.compile(glob_regex(pattern), re.DOTALL)
 
 
 def glob_regex(pattern: str) -> str:
-    """Return the regular expression (to match in full) of a glob; see `compile_glob`.
+    """Return the text of the regular expression (to match in full) of a glob.
 
     Parameters
     ----------

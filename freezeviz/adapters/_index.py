@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from freezeviz.adapters._protocol import LayerInfo
-from freezeviz.paths import compile_glob, is_glob
+from freezeviz.paths import glob_pattern, is_glob
 
 __all__ = ["ParameterIndex", "index_of"]
 
@@ -100,66 +100,63 @@ class ParameterIndex:
             return np.empty(0, np.int64)
         return np.unique(self.of_name[self.start[node] : self.end[node]])
 
-    def matching(self, pattern: str) -> list[int]:
-        """Return the nodes whose paths a glob matches, level by level: few of all are looked at.
+    def matching(self, pattern: str) -> np.ndarray:
+        """Return the nodes whose paths a glob matches, in order.
 
         Raises
         ------
         SelectorError
             If the pattern is malformed.
         """
-        compile_glob(pattern)  # raises what is wrong with it
+        glob_pattern(pattern)  # raises what is wrong with it
         levels = pattern.split(".")
         if levels == ["**"]:
-            return list(range(len(self.nodes)))
-        children = self._children
-        found = [0]
+            return np.arange(len(self.nodes))
+        number_of, numbers = self._last_names
+        found = np.zeros(len(self.nodes), bool)
+        found[0] = True
         for i, level in enumerate(levels):
-            if level == "**" and found == [0] and i < len(levels) - 1:
-                found = self._below_root
-            elif level == "**":
+            if level == "**":
                 found = self._below_nodes(found, any_names=i == len(levels) - 1)
+                continue
+            if level == "*":
+                fits = True
             elif is_glob(level):
-                matches = compile_glob(level)
-                found = [
-                    child
-                    for node in found
-                    for name, child in children[node].items()
-                    if matches(name)
-                ]
+                fullmatch = glob_pattern(level).fullmatch
+                fits = np.array([fullmatch(name) is not None for name in number_of])[numbers]
             else:
-                found = [child for node in found if (child := children[node].get(level))]
+                fits = numbers == number_of.get(level, -1)
+            found = fits & found[self.parent]
+            found[0] = False  # nothing is above the root
+        return np.flatnonzero(found)
+
+    def _below_nodes(self, nodes: np.ndarray, *, any_names: bool) -> np.ndarray:
+        """Return what a level ``**`` leads to: in the end all below, else the nodes, too."""
+        number_of, numbers = self._last_names
+        nameless = numbers == number_of.get("", -1)
+        found = np.zeros_like(nodes) if any_names else nodes.copy()
+        for level in self.levels[1:]:
+            above = self.parent[level]
+            if any_names:
+                found[level] = found[above] | nodes[above]
+            else:
+                found[level] |= found[above] & ~nameless[level]
+        if any_names:  # "a.**" asks for something after the dot
+            found[nameless & nodes[self.parent]] = False
         return found
 
-    def _below_nodes(self, nodes: list[int], *, any_names: bool) -> list[int]:
-        """Return what a level ``**`` leads to: in the end all below, else the nodes, too."""
-        found: dict[int, None] = {} if any_names else dict.fromkeys(nodes)
-        todo = list(nodes)
-        while todo:
-            for name, child in self._children[todo.pop()].items():
-                if name or any_names:
-                    todo.append(child)
-                    found[child] = None
-        if any_names:  # "a.**" asks for something after the dot
-            for node in nodes:
-                found.pop(self._children[node].get("", -1), None)
-        return list(found)
+    @cached_property
+    def levels(self) -> list[np.ndarray]:
+        """The nodes of each level, in order."""
+        by_level = np.argsort(self.level, kind="stable")
+        return np.split(by_level, np.flatnonzero(np.diff(self.level[by_level])) + 1)
 
     @cached_property
-    def _below_root(self) -> list[int]:
-        return self._below_nodes([0], any_names=False)
-
-    @cached_property
-    def _children(self) -> list[dict[str, int]]:
-        """Of each node, what lies directly below it by name."""
-        none: dict[str, int] = {}
-        children = [none] * len(self.nodes)
-        for (path, node), above in zip(self.nodes.items(), self.parent.tolist(), strict=True):
-            if above >= 0:
-                if children[above] is none:
-                    children[above] = {}
-                children[above][path.rpartition(".")[2]] = node
-        return children
+    def _last_names(self) -> tuple[dict[str, int], np.ndarray]:
+        """A number for each name that a path ends with, and the number of each node's."""
+        number_of: dict[str, int] = {}
+        numbers = [number_of.setdefault(p.rpartition(".")[2], len(number_of)) for p in self.nodes]
+        return number_of, np.array(numbers, np.int64)
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """Return sums of `values`, shape (parameters,), over the names below each node."""

@@ -100,7 +100,8 @@ class NativeAdapter:
             release((module for _, module in known.tree.modules), slots)
         if hold is not None:
             index = known.index
-            still = index.mask(e.path for e in known.tree.parameters if e.frozen)
+            # Only letting go asks what is frozen still.
+            still = index.mask(() if hold else (e.path for e in known.tree.parameters if e.frozen))
             meant = index.meant(known.carriers, index.mask(wanted), still, hold)
             for i in np.flatnonzero(meant).tolist():
                 vars(known.tree.modules[i][1])["_held"] = hold

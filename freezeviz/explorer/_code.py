@@ -8,7 +8,7 @@ import numpy as np
 
 from freezeviz.adapters import ModelAdapter
 from freezeviz.errors import FreezevizWarning
-from freezeviz.explorer._cover import TERM, Cover, Flip
+from freezeviz.explorer._cover import TERM, Cover, Flips
 from freezeviz.explorer._orders import Move, State
 from freezeviz.explorer._patterns import Pattern, merged, patterns_of
 from freezeviz.explorer._tree_state import TreeModel
@@ -137,8 +137,8 @@ class _Search:
         best = self.cover.solve(state.frozen, target, free, kept)
         flips = best.flips()
         cost = best.cost
-        self.n_paths = len(flips)
-        while use_patterns and len(flips) > FEW and len(chosen) < MOST_PATTERNS:
+        self.n_paths = len(flips.nodes)
+        while use_patterns and len(flips.nodes) > FEW and len(chosen) < MOST_PATTERNS:
             tried = []
             for pattern in self._promising(flips, free):
                 mask = self.mask([pattern.text])
@@ -159,7 +159,7 @@ class _Search:
             steps = self._with(steps, frozen, texts, state)
         return steps + self._repairs(steps, state)
 
-    def _promising(self, flips: list[Flip], free: np.ndarray) -> list[Pattern]:
+    def _promising(self, flips: Flips, free: np.ndarray) -> list[Pattern]:
         """Patterns all in one state: those with the most flips or parameters in them."""
         patterns = self.patterns
         if not patterns:
@@ -175,9 +175,7 @@ class _Search:
         size = of_patterns(index.end - index.start)
         matters = of_patterns(index.sums(~free))
         # Of each flip the first name below it stands for it.
-        first = np.zeros(len(index.of_name) + 1, np.int64)
-        for flip in flips:
-            first[index.start[index.nodes[flip.path]]] += 1
+        first = np.bincount(index.start[flips.nodes], minlength=len(index.of_name))
         total = np.concatenate(([0], np.cumsum(first)))
         inside = of_patterns(total[index.end] - total[index.start])
         uniform = ((frozen == 0) | (frozen == size)) & (matters > 0)
@@ -188,14 +186,15 @@ class _Search:
             found |= dict.fromkeys([i for i in order.tolist() if uniform[i]][:TRIED])
         return [patterns[i] for i in found]
 
-    def _steps_of(self, flips: list[Flip]) -> list[_Step]:
+    def _steps_of(self, flips: Flips) -> list[_Step]:
         """Flips as steps: those above before those below."""
         steps: list[_Step] = []
-        for depth in range(max((flip.depth for flip in flips), default=-1) + 1):
+        for depth in np.unique(flips.depth).tolist():
             for frozen in (True, False):
-                paths = [f.path for f in flips if f.depth == depth and f.frozen == frozen]
+                meant = flips.nodes[(flips.depth == depth) & (flips.frozen == frozen)]
+                paths = [self.cover.paths[node] for node in meant.tolist()]
                 if paths:
-                    steps.append(_Step(frozen, tuple(merged(self.model.picker, paths))))
+                    steps.append(_Step(frozen, tuple(merged(self.index, self.mask, paths))))
         return steps
 
     def _with(
@@ -224,7 +223,7 @@ class _Search:
         return [
             _Step(
                 move.frozen,
-                tuple(merged(self.model.picker, self._paths_of(move.parameters))),
+                tuple(merged(self.index, self.mask, self._paths_of(move.parameters))),
                 move.hold,
             )
             for move in moves
@@ -259,7 +258,7 @@ class _Search:
             texts = self._patterns_for(usable, tops)
             covered = self.mask(texts)
             tops = [n for n in tops if not covered[index.below(paths[n])].all()]
-        texts += merged(self.model.picker, [paths[node] for node in tops])
+        texts += merged(self.index, self.mask, [paths[node] for node in tops])
         return self._held_apart(texts)
 
     def _patterns_for(self, usable: np.ndarray, tops: Sequence[int]) -> list[str]:

@@ -18,12 +18,20 @@ NEVER = 1e12
 UNTOUCHED, TRAINABLE, FROZEN = range(3)
 
 
-class Flip(NamedTuple):
-    """A path that is frozen or unfrozen, after so many above it were."""
+class Flips(NamedTuple):
+    """Paths that are frozen or unfrozen, each after so many above it were.
 
-    path: str
-    frozen: bool
-    depth: int
+    Attributes
+    ----------
+    nodes : int array, shape (flips,)
+        Those above before those below.
+    frozen : bool array, shape (flips,)
+    depth : int array, shape (flips,)
+    """
+
+    nodes: np.ndarray
+    frozen: np.ndarray
+    depth: np.ndarray
 
 
 class Cover:
@@ -33,24 +41,15 @@ class Cover:
         self.index = index
         self.paths = list(index.nodes)
         self.weights = np.array([TERM + len(quoted(path)) for path in self.paths])
-        first = {path: i for i, path in enumerate(index.paths)}
         # Further names of a tied parameter: what its first name wants is enough.
-        self._names = np.array(
-            [first.get(self.paths[node], -1) == i for node, i in self._leaves()], bool
-        )
-        by_level = np.argsort(index.level, kind="stable")
-        edges = np.flatnonzero(np.diff(index.level[by_level])) + 1
+        first = np.array([index.nodes[path] for path in index.paths], np.int64)
+        self._names = index.node_of_name == first[index.of_name]
         # The root is the only one of its level; nodes of a level with one parent stand together.
         self._levels = []
-        for nodes in reversed(np.split(by_level, edges)[1:]):
+        for nodes in reversed(index.levels[1:]):
             above = index.parent[nodes]
             starts = np.flatnonzero(np.diff(above, prepend=-1))
             self._levels.append((nodes, starts, above[starts]))
-        self._children: list[list[int]] | None = None
-
-    def _leaves(self) -> list[tuple[int, int]]:
-        index = self.index
-        return list(zip(index.node_of_name.tolist(), index.of_name.tolist(), strict=True))
 
     def solve(
         self,
@@ -86,17 +85,11 @@ class Cover:
         root = _best(leave[:, :1], to_trainable[:1], self.weights[:1])
         return Solution(self, float(root[UNTOUCHED, 0]), leave, to_trainable)
 
-    def children(self) -> list[list[int]]:
-        if self._children is None:
-            self._children = [[] for _ in self.paths]
-            for node, above in enumerate(self.index.parent.tolist()[1:], 1):
-                self._children[above].append(node)
-        return self._children
-
     def paths_of(self, mask: np.ndarray) -> list[str]:
         """Return the fewest paths whose parameters are exactly these (a bool array)."""
         nothing = np.zeros_like(mask)
-        return [flip.path for flip in self.solve(nothing, mask, kept=np.ones_like(mask)).flips()]
+        flips = self.solve(nothing, mask, kept=np.ones_like(mask)).flips()
+        return [self.paths[node] for node in flips.nodes.tolist()]
 
 
 class Solution(NamedTuple):
@@ -107,24 +100,30 @@ class Solution(NamedTuple):
     leave: np.ndarray
     to_trainable: np.ndarray
 
-    def flips(self) -> list[Flip]:
-        """The paths, those above before those below."""
-        leave = self.leave.tolist()
-        weights, to_trainable = self.cover.weights.tolist(), self.to_trainable.tolist()
-        children = self.cover.children()
-        flips: list[Flip] = []
-        todo = [(0, UNTOUCHED, 0)]
-        while todo:
-            node, state, depth = todo.pop()
-            trainable = leave[TRAINABLE][node] + to_trainable[node]
-            frozen = leave[FROZEN][node] + weights[node]
-            if min(trainable, frozen) < leave[state][node]:
-                state = FROZEN if frozen <= trainable else TRAINABLE
-                flips.append(Flip(self.cover.paths[node], state == FROZEN, depth))
-                depth += 1
-            if leave[state][node] > 0:
-                todo += [(child, state, depth) for child in reversed(children[node])]
-        return flips
+    def flips(self) -> Flips:
+        """What to freeze and unfreeze."""
+        cover, leave = self.cover, self.leave
+        index = cover.index
+        trainable = leave[TRAINABLE] + self.to_trainable
+        frozen = leave[FROZEN] + cover.weights
+        flipped = np.minimum(trainable, frozen) < leave
+        becomes = np.where(frozen <= trainable, FROZEN, TRAINABLE)
+        state = np.full(len(becomes), UNTOUCHED)
+        depth = np.zeros(len(becomes), np.int64)
+        asked = np.zeros(len(becomes), bool)  # whether the best paths may be at it, or below
+        flips = np.zeros(len(becomes), bool)
+        asked[0] = True
+        for nodes in index.levels:
+            if nodes[0]:
+                above = index.parent[nodes]
+                state[nodes], depth[nodes], asked[nodes] = state[above], depth[above], asked[above]
+            nodes = nodes[asked[nodes]]
+            here = nodes[flipped[state[nodes], nodes]]
+            flips[here], state[here] = True, becomes[here]
+            depth[here] += 1
+            asked[nodes] = leave[state[nodes], nodes] > 0
+        nodes = np.flatnonzero(flips)
+        return Flips(nodes, state[nodes] == FROZEN, depth[nodes] - 1)
 
 
 def _best(leave: np.ndarray, to_trainable: np.ndarray, to_frozen: np.ndarray) -> np.ndarray:

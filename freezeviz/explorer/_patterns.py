@@ -2,16 +2,19 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from freezeviz.adapters._index import ParameterIndex
 from freezeviz.errors import SelectorError
 from freezeviz.explorer._cover import TERM
 from freezeviz.freezing._grammar import quoted
 from freezeviz.freezing._pick import Picker
 
+# What gives the parameters that texts pick, together, as a bool array.
+Pick = Callable[[Sequence[str]], np.ndarray]
 _NUMBER = re.compile(r"(?<=\.)[0-9]+(?=\.)")
 
 
@@ -24,24 +27,30 @@ class Pattern(NamedTuple):
 
 def patterns_of(picker: Picker) -> list[Pattern]:
     """Return patterns for names that several nodes end with, types, and lists of the same."""
-    groups: dict[str, list[int]] = defaultdict(list)
     nodes = picker.index.nodes
+    ends: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    lists: dict[str, list[str]] = defaultdict(list)
     for path, node in nodes.items():
         before, _, last = path.rpartition(".")
         if not last or last.isdecimal():
             continue
-        name = quoted(last)
-        groups[f"**.{name}"].append(node)
+        ends[last,].append(node)
         above = before.rpartition(".")[2]
         if above and not above.isdecimal():
-            groups[f"**.{quoted(above)}.{name}"].append(node)
+            ends[above, last].append(node)
         starred = _NUMBER.sub("*", path)
         if starred != path and ".." not in path:  # no glob has an empty level
-            groups[_glob(path.split("."))].append(node)
+            lists[starred].append(path)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for names, found in ends.items():
+        groups[".".join(("**", *map(quoted, names)))] += found
+    for paths in lists.values():
+        groups[_glob(paths[0].split("."))] += map(nodes.__getitem__, paths)
     kinds = {layer.kind for layer in picker.layers}
-    for layer in picker.layers:
+    for layers in picker.classes:
+        layer = layers[0]
+        known = [nodes[path] for x in layers for path in (x.path, *x.aliases) if path in nodes]
         for kind in {layer.kind, *(base.__name__ for base in layer.bases)} & kinds:
-            known = [nodes[path] for path in (layer.path, *layer.aliases) if path in nodes]
             groups[f"type:{quoted(kind)}"] += known
     return [Pattern(text, np.array(found)) for text, found in groups.items() if len(found) > 1]
 
@@ -51,7 +60,7 @@ def _glob(names: Sequence[str]) -> str:
     return ".".join((quoted(names[0]), *inner, quoted(names[-1])))
 
 
-def merged(picker: Picker, paths: Iterable[str]) -> list[str]:
+def merged(index: ParameterIndex, pick: Pick, paths: Iterable[str]) -> list[str]:
     """Return texts that pick what these paths pick: those that differ in a number are joined."""
     left = dict.fromkeys(paths)
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
@@ -65,29 +74,32 @@ def merged(picker: Picker, paths: Iterable[str]) -> list[str]:
         alike = [path for path in alike if path in left]
         if len(alike) < 2 or "" in (*before, *after):
             continue
-        joined = _joined(picker, before, alike, after)
+        joined = _joined(index, pick, before, alike, after)
         if _cost(joined) < _cost(map(quoted, alike)):
             texts += [(text, alike) for text in joined]
             for path in alike:
                 del left[path]
     texts += [(quoted(path), [path]) for path in left]
-    ordinal = picker.index.start
-    nodes = picker.index.nodes
-    texts.sort(key=lambda item: min(int(ordinal[nodes[path]]) for path in item[1]))
+    nodes, start = index.nodes, index.start
+    texts.sort(key=lambda item: start[[nodes[path] for path in item[1]]].min())
     return [text for text, _ in texts]
 
 
 def _joined(
-    picker: Picker, before: tuple[str, ...], paths: Sequence[str], after: tuple[str, ...]
+    index: ParameterIndex,
+    pick: Pick,
+    before: tuple[str, ...],
+    paths: Sequence[str],
+    after: tuple[str, ...],
 ) -> list[str]:
     numbers = [path.split(".")[len(before)] for path in paths]
-    meant = picker.index.covered(picker.index.nodes[path] for path in paths)
+    meant = index.covered(index.nodes[path] for path in paths)
     for wildcards in (["*"], number_globs(numbers)):
         start, end = map(quoted, before), list(map(quoted, after))
         start = list(start)
         texts = [".".join((*start, wildcard, *end)) for wildcard in wildcards]
         try:
-            if np.array_equal(picker.pick(list(texts)), meant):
+            if np.array_equal(pick(texts), meant):
                 return texts
         except SelectorError:  # a name that no glob can have in it
             pass

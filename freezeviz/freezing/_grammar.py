@@ -143,9 +143,12 @@ def union_parts(text: str) -> tuple[str, ...]:
     return tuple(text[a:b].strip() for a, b in zip(cuts, ends, strict=True))
 
 
+_is_plain = re.compile(r"[\w.\-]*\w[\w.\-]*").fullmatch
+
+
 def quoted(path: str) -> str:
     """Return a path as a text that means exactly this path, or this part of one."""
-    if re.fullmatch(r"[\w.\-]*\w[\w.\-]*", path) or not path:
+    if _is_plain(path) or not path:
         return path
     return json.dumps(path, ensure_ascii=False)
 

@@ -1,9 +1,11 @@
 """What selectors pick, of a model whose parameters are indexed."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cached_property, reduce
 from heapq import nsmallest
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -44,6 +46,14 @@ class Picker:
         if self._layers is None:
             self._layers = list(self.root.walk())
         return self._layers
+
+    @cached_property
+    def classes(self) -> list[list[LayerInfo]]:
+        """All layers, those of one class together."""
+        groups: dict[Any, list[LayerInfo]] = defaultdict(list)
+        for layer in self.layers:
+            groups[layer.kind, layer.bases].append(layer)
+        return list(groups.values())
 
     def pick(self, what: Any) -> np.ndarray:
         """Return what a selector picks; see `select`.
@@ -119,7 +129,7 @@ class Picker:
 
     def _by_glob(self, pattern: str) -> np.ndarray:
         nodes = self.index.matching(pattern)
-        if not nodes or not len(self.index):
+        if not len(nodes) or not len(self.index):
             self._nothing_at(pattern, compile_glob(pattern))
         return self.index.covered(nodes)
 
@@ -129,7 +139,8 @@ class Picker:
         return self._found(found, f"the regex {pattern.pattern!r}")
 
     def _by_type(self, what: str, name: str, matches: Callable[[LayerInfo], bool]) -> np.ndarray:
-        above = [path for x in self.layers if matches(x) for path in (x.path, *x.aliases)]
+        meant = chain.from_iterable(layers for layers in self.classes if matches(layers[0]))
+        above = [path for x in meant for path in (x.path, *x.aliases)]
         nodes = self.index.nodes
         found = self.index.covered(nodes[path] for path in above if path in nodes)
         if above:

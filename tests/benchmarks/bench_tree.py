@@ -3,14 +3,15 @@
     python tests/benchmarks/bench_tree.py
     python tests/benchmarks/bench_tree.py --modules 10 1000 --repeats 1
 
-Opens one notebook per system and size in a real JupyterLab in headless Chromium and takes times in
-the page: from the command that runs the cell to the first frame with a row in it (the peers' Python
-included, as ours is), from a click or an order to the first frame that shows its effect on the
-whole tree, and frames a second while the tree scrolls. Prints a Markdown table of medians; gates
-nothing. The peers need ``pip install ipytree``; what they do not finish in `LIMIT` seconds, or what
-Jupyter's own message limits keep from them, stands there as such. All get the same rows: a model of
-N linear layers in groups, each layer with its weight and its bias. The peers' trees are made as
-their documentation makes them; freezing there is a mark on each node, set from Python.
+Opens one notebook per system and size, each in a real JupyterLab of its own, in headless Chromium
+and takes times in the page: from the command that runs the cell to the first frame with a row in it
+(the peers' Python included, as ours is), from a click or an order to the first frame that shows its
+effect on the whole tree, and frames a second while the tree scrolls. Prints a Markdown table of
+medians; gates nothing. The peers need ``pip install ipytree``; what they do not finish in `LIMIT`
+seconds, or what Jupyter's own message limits keep from them, stands there as such. All get the same
+rows: a model of N linear layers in groups, each layer with its weight and its bias. The peers'
+trees are made as their documentation makes them; freezing there is a mark on each node, set from
+Python.
 """
 
 import argparse
@@ -114,16 +115,17 @@ def expand_all():
 display(top)
 """
 
-# A frame that was painted after `test` became true; null after the limit.
+# When the first frame was painted for which `test` is true; null after the limit. To look from a
+# timer would often miss that frame, and tell of the next.
 PAINTED = """
 (test, limit) => new Promise((done) => {
   const began = performance.now();
   const look = () => {
-    if (test()) requestAnimationFrame(() => setTimeout(() => done(performance.now()), 0));
+    if (test()) setTimeout(() => done(performance.now()), 0);
     else if (performance.now() - began > limit) done(null);
-    else setTimeout(look, 0);
+    else requestAnimationFrame(look);
   };
-  look();
+  requestAnimationFrame(look);
 })
 """
 
@@ -271,6 +273,25 @@ def measure(browser, server: LabServer, system, modules: int) -> dict[str, float
     return result
 
 
+def measured(browser, system, modules: int, repeats: int) -> list[dict[str, float | None]]:
+    """Return what `measure` gives, so many times.
+
+    In a server of their own: the messages that a peer could not be rid of keep one busy for minutes
+    after its kernel has ended, and with it the measurements after this one.
+    """
+    runs: list[dict[str, float | None]] = []
+    with (
+        tempfile.TemporaryDirectory() as home,
+        tempfile.TemporaryDirectory() as root,
+        LabServer(Path(home), Path(root)) as server,
+    ):
+        for _ in range(repeats):
+            runs.append(measure(browser, server, system, modules))
+            if runs[-1].get("first paint") is None:
+                break  # it would take the whole limit again
+    return runs
+
+
 def shown(value: float | None, unit: str) -> str:
     """Return a table's entry."""
     if value is None:
@@ -299,20 +320,11 @@ def main() -> None:
     print(f"{datetime.date.today()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print("\n| modules | rows | system | " + " | ".join(columns) + " |")
     print("| --- " * (3 + len(columns)) + "|")
-    with (
-        tempfile.TemporaryDirectory() as home,
-        tempfile.TemporaryDirectory() as root,
-        LabServer(Path(home), Path(root)) as server,
-        sync_playwright() as playwright,
-    ):
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         for modules in options.modules:
             for system in systems:
-                runs: list[dict[str, float | None]] = []
-                for _ in range(options.repeats):
-                    runs.append(measure(browser, server, system, modules))
-                    if runs[-1].get("first paint") is None:
-                        break  # it would take the whole limit again
+                runs = measured(browser, system, modules, options.repeats)
                 cells = []
                 for column in columns:
                     values = [run[column] for run in runs if run.get(column) is not None]
