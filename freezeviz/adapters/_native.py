@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from typing import Any
+from weakref import ref
 
 import array_api_compat
 import numpy as np
@@ -20,6 +21,13 @@ from freezeviz.nn import Module, _calls
 from freezeviz.nn._freezing import freeze, release, unfreeze
 
 __all__ = ["NativeAdapter"]
+
+
+class _Look:
+    """What a block was entered with in which the model is looked at once; None after its end."""
+
+    def __init__(self, tree: NativeTree) -> None:
+        self.tree: NativeTree | None = tree
 
 
 class NativeAdapter:
@@ -39,15 +47,24 @@ class NativeAdapter:
     @contextmanager
     def still(self) -> Iterator[None]:
         """Let this thread look only once, within the block, whether the model is another."""
-        before = getattr(self._looked, "at", None)
-        self._looked.at = before or self._tree()
+        if self._looked_at() is not None:  # within another such block
+            yield
+            return
+        look = _Look(self._tree())
+        # Weakly: an interrupt may come where nothing would set it back any more.
+        self._looked.latest = ref(look)
         try:
             yield
         finally:
-            self._looked.at = before
+            look.tree = None
+
+    def _looked_at(self) -> NativeTree | None:
+        latest: ref[_Look] | None = getattr(self._looked, "latest", None)
+        look = None if latest is None else latest()
+        return None if look is None else look.tree
 
     def _tree(self) -> NativeTree:
-        tree: NativeTree | None = getattr(self._looked, "at", None)
+        tree = self._looked_at()
         if tree is not None:
             return tree
         tree = self._known
@@ -64,7 +81,7 @@ class NativeAdapter:
         tree = self._tree().tree
         if not any(module._frozen or module._governed for _, module in tree.modules):
             return frozenset()  # of a large model, what is asked for first and most often
-        return frozenset(e.path for e in tree.parameters if e.frozen)
+        return frozenset([e.path for e in tree.parameters if e.frozen])
 
     def held(self) -> frozenset[str]:
         """Return the paths of the layers that are held now."""

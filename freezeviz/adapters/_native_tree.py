@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from itertools import chain, repeat
-from operator import is_
+from operator import attrgetter, is_, itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +25,8 @@ __all__ = ["NativeTree"]
 
 T = TypeVar("T")
 _ENTERED = (dict, list)
+_members_of, _buffer_names_of = itemgetter("_members"), itemgetter("_buffer_names")
+_governed_of = attrgetter("_governed")
 
 
 class NativeTree:
@@ -40,6 +42,7 @@ class NativeTree:
         self.tree = Tree(model, all_paths=True)
         self._in_scope = _bind.current.get() is not None
         self._modules = [module for _, module in self.tree.modules]
+        self._dicts = list(map(vars, self._modules))
         self._members = [module._members for module in self._modules]
         self._buffer_names = [frozenset(module._buffer_names) for module in self._modules]
         # All at once, here and in `holds`: ten thousand dicts, with tens of thousands of things.
@@ -155,11 +158,11 @@ class NativeTree:
         if self._in_scope or _bind.current.get() is not None:
             return False
         # (`is`: a module that was read from a file has another dict.)
-        if not all(map(is_, [module._members for module in self._modules], self._members)):
+        if not all(map(is_, map(_members_of, self._dicts), self._members)):
             return False
-        if [module._buffer_names for module in self._modules] != self._buffer_names:
+        if list(map(_buffer_names_of, self._dicts)) != self._buffer_names:
             return False
-        if any([module._governed for module in self._modules]):
+        if any(map(_governed_of, self._modules)):
             return False
         if any(_detail(module) != detail for module, detail in self._spoken):
             return False

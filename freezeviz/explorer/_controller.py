@@ -153,27 +153,24 @@ class Controller(ControllerHand):
         LockedError
             If all of it is locked.
         """
-        with self._one_look():
-            rows = self._rows(self.selected if paths is None else paths)
-            model = self._tree.model
-            mask = model.parameters_of(rows)
-            words = _row_words(model, rows)
-            if not mask.any():
-                s = model.structure
-                shown = ", ".join(
-                    f"{s.paths[row] or 'the model'} ({s.kinds[row]})" for row in rows[:3]
-                )
-                self._warn(
-                    f"{shown} has no parameters: nothing to freeze"
-                    if rows
-                    else "no row is named, and none is selected: nothing to freeze"
-                )
-                return
-            locked = self._locks.mask(model)
-            if not (mask & ~locked).any():
-                by = ", ".join(repr(path) for path in self._locks.concerned(model, mask)[:3])
-                raise LockedError(f"{words}: locked by {by}; unlock() it before it is changed")
-            self._act(model, [Part(None, mask, hold)], words, tuple(rows))
+        rows = self._rows(self.selected if paths is None else paths)
+        model = self._tree.model
+        mask = model.parameters_of(rows)
+        words = _row_words(model, rows)
+        if not mask.any():
+            s = model.structure
+            shown = ", ".join(f"{s.paths[row] or 'the model'} ({s.kinds[row]})" for row in rows[:3])
+            self._warn(
+                f"{shown} has no parameters: nothing to freeze"
+                if rows
+                else "no row is named, and none is selected: nothing to freeze"
+            )
+            return
+        locked = self._locks.mask(model)
+        if not (mask & ~locked).any():
+            by = ", ".join(repr(path) for path in self._locks.concerned(model, mask)[:3])
+            raise LockedError(f"{words}: locked by {by}; unlock() it before it is changed")
+        self._act(model, [Part(None, mask, hold)], words, tuple(rows))
 
     def freeze(self, what: Any, hold: bool = False) -> None:
         """Freeze parameters.
@@ -191,9 +188,8 @@ class Controller(ControllerHand):
         SelectorError
             If nothing matches; nothing is frozen then.
         """
-        with self._one_look():
-            model, mask, words, rows = self._meant(what)
-            self._act(model, [Part(True, mask, hold)], words, rows)
+        model, mask, words, rows = self._meant(what)
+        self._act(model, [Part(True, mask, hold)], words, rows)
 
     def unfreeze(self, what: Any) -> None:
         """Make parameters trainable again and let go what was held.
@@ -203,9 +199,8 @@ class Controller(ControllerHand):
         SelectorError
             If nothing matches; nothing is changed then.
         """
-        with self._one_look():
-            model, mask, words, rows = self._meant(what)
-            self._act(model, [Part(False, mask)], words, rows)
+        model, mask, words, rows = self._meant(what)
+        self._act(model, [Part(False, mask)], words, rows)
 
     def hold(self, what: Any) -> None:
         """Freeze parameters and hold their modules: no dropout in them, statistics stand still.
@@ -228,18 +223,15 @@ class Controller(ControllerHand):
         SelectorError
             If nothing matches; nothing is changed then.
         """
-        with self._one_look():
-            model, mask, words, rows = self._meant(what)
-            now = self._tree.look()[1]
-            frozen = now.frozen & mask
-            moves = [Move(False, mask), Move(True, frozen)]
-            if np.array_equal(model.rule.after(now, moves).held, now.held):
-                self._warn(
-                    f"nothing that is held is in {words}, and in it alone: nothing to release"
-                )
-                return
-            parts: list[Part] = [Part(False, mask), Part(True, frozen)]
-            self._act(model, parts, words, rows, f"release {words}")
+        model, mask, words, rows = self._meant(what)
+        now = self._tree.look()[1]
+        frozen = now.frozen & mask
+        moves = [Move(False, mask), Move(True, frozen)]
+        if np.array_equal(model.rule.after(now, moves).held, now.held):
+            self._warn(f"nothing that is held is in {words}, and in it alone: nothing to release")
+            return
+        parts: list[Part] = [Part(False, mask), Part(True, frozen)]
+        self._act(model, parts, words, rows, f"release {words}")
 
     def presets(self) -> dict[str, str]:
         """Names of the presets, and what they do, in words."""
@@ -274,40 +266,40 @@ class Controller(ControllerHand):
         'freeze everything up to layers.0'
         >>> controller.undo()
         """
-        with self._one_look():
-            if at is None and len(self.selected) == 1:
-                at = self.selected[0]
-            row = None if at is None else self._row(at)
-            if row == 0 and name in presets.NEED_PLACE:
-                raise SelectorError(
-                    f"{name}: expected the path of a row below the model in at=..., got the "
-                    "model's own; freeze('') freezes everything"
-                )
-            model, now = self._tree.look()
-            measures = getattr(self.run, "measures", None)
-            order = getattr(measures, "order", None) or None
-            wanted = presets.wanted(name, model, now.frozen, row, order)
-            label = presets.LABELS[name].partition(":")[0]
-            if row is not None and name in presets.NEED_PLACE:
-                here = model.structure.paths[row]
-                label = label.replace("here", here)
-            label = label[:1].lower() + label[1:]
-            # What is so already needs no order, but for what is on its way to be changed.
-            all_of_it = hold or bool(self._dispatcher.pending_rows())
-            unfreeze = wanted.unfreeze & (now.frozen | all_of_it)
-            freeze = wanted.freeze & (~now.frozen | all_of_it)
-            parts: list[Part] = [Part(False, unfreeze), Part(True, freeze, hold)]
-            self._act(model, parts, "", (0,), label)
+        self._look_first()
+        if at is None and len(self.selected) == 1:
+            at = self.selected[0]
+        row = None if at is None else self._row(at)
+        if row == 0 and name in presets.NEED_PLACE:
+            raise SelectorError(
+                f"{name}: expected the path of a row below the model in at=..., got the model's "
+                "own; freeze('') freezes everything"
+            )
+        model, now = self._tree.look()
+        measures = getattr(self.run, "measures", None)
+        order = getattr(measures, "order", None) or None
+        wanted = presets.wanted(name, model, now.frozen, row, order)
+        label = presets.LABELS[name].partition(":")[0]
+        if row is not None and name in presets.NEED_PLACE:
+            here = model.structure.paths[row]
+            label = label.replace("here", here)
+        label = label[:1].lower() + label[1:]
+        # What is so already needs no order, but for what is on its way to be changed.
+        all_of_it = hold or bool(self._dispatcher.pending_rows())
+        unfreeze = wanted.unfreeze & (now.frozen | all_of_it)
+        freeze = wanted.freeze & (~now.frozen | all_of_it)
+        parts: list[Part] = [Part(False, unfreeze), Part(True, freeze, hold)]
+        self._act(model, parts, "", (0,), label)
 
     def undo(self) -> None:
         """Take back the last change. While requests are pending it waits until they are applied."""
-        with self._one_look():
-            self._dispatcher.step_back("undo")
+        self._look_first()
+        self._dispatcher.step_back("undo")
 
     def redo(self) -> None:
         """Make the change again that was taken back last."""
-        with self._one_look():
-            self._dispatcher.step_back("redo")
+        self._look_first()
+        self._dispatcher.step_back("redo")
 
     # ---- how it is done ------------------------------------------------------------------------
 

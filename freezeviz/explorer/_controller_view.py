@@ -1,8 +1,6 @@
 """The readable side of a controller: rows, states, search, previews, code."""
 
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -31,7 +29,6 @@ class ControllerView:
         self._tree = TreeState(adapter)
         self._lock = self._tree.lock
         self._notices = Notices()
-        self._looking = threading.local()
         self._locks = Locks()
         self._selected: tuple[str, ...] = ()
         self._sought = ""  # what was searched for last
@@ -279,26 +276,9 @@ class ControllerView:
     # ---- the rows that paths name ---------------------------------------------------------------
 
     def _look_first(self) -> None:
-        if getattr(self._looking, "on", False):
-            return
         self._dispatcher.look_for_run()
         if not self._dispatcher.is_running and not self.is_watched:
             self.refresh()
-
-    @contextmanager
-    def _one_look(self) -> Iterator[None]:
-        """Look at the model first, and once for all of a command; who subscribed hears after it."""
-        self._dispatcher.look_for_run()
-        if self._dispatcher.is_running or getattr(self._looking, "on", False):
-            yield
-            return
-        with self._notices.later(), self._tree.still():
-            self._look_first()
-            self._looking.on = True
-            try:
-                yield
-            finally:
-                self._looking.on = False
 
     def _row(self, path: str) -> int:
         return self._rows([path])[0]

@@ -2,8 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from freezeviz.errors import ObserverWarning, warn_or_log
@@ -54,23 +53,14 @@ class Notices:
 
         What a subscriber itself has to tell, all hear after what it was told.
         """
-        with self.later():
-            self._telling.waiting.append(change)
-
-    @contextmanager
-    def later(self) -> Iterator[None]:
-        """Put off what this thread tells until the end of the block."""
-        if getattr(self._telling, "waiting", None) is not None:
-            yield
+        waiting: deque[Change] | None = getattr(self._telling, "waiting", None)
+        if waiting is not None:
+            waiting.append(change)
             return
-        waiting: deque[Change] = deque()
-        self._telling.waiting = waiting
+        self._telling.waiting = waiting = deque([change])
         try:
-            try:
-                yield
-            finally:
-                while waiting:
-                    self._tell(waiting.popleft())
+            while waiting:
+                self._tell(waiting.popleft())
         finally:
             self._telling.waiting = None
 

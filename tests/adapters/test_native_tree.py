@@ -232,3 +232,31 @@ def test_literals_are_what_python_reads_back(text):
     code = literal(text)
     assert eval(code) == text
     code.encode()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_blocks_without_an_end_leave_no_look_behind(order):
+    """As an interrupt leaves them: whatever order what is left of them goes in."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    adapter = NativeAdapter(model)
+    blocks = [adapter.still(), adapter.still()]
+    for block in blocks:
+        block.__enter__()
+    before = adapter.snapshot()
+    model.layers.append(nn.Linear(2, 2))
+    assert adapter.snapshot() is before
+    del block
+    for i in order:
+        blocks[i] = None
+    assert len(list(adapter.snapshot().walk())) == len(list(before.walk())) + 1
+
+
+def test_a_block_that_a_traceback_keeps_has_ended():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    adapter = NativeAdapter(model)
+    with pytest.raises(KeyboardInterrupt) as kept, adapter.still():
+        raise KeyboardInterrupt
+    before = adapter.snapshot()
+    model.layers.append(nn.Linear(2, 2))
+    assert adapter.snapshot() is not before
+    assert kept.tb is not None

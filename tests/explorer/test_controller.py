@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezeviz import nn
-from freezeviz.adapters._native_tree import NativeTree
 from freezeviz.errors import FreezevizWarning, ObserverWarning, SelectorError
 from freezeviz.explorer import Change, explore
 from tests.explorer.fake_framework import encoder
@@ -323,53 +322,6 @@ def test_subscribers_hear_of_changes_until_they_leave():
     leave()
     controller.toggle("layers.0")
     assert changes == [Change("state", ("layers.0.weight", "layers.0.bias"), "freeze layers.0")]
-
-
-@pytest.mark.parametrize("path", ["layers.0", "layers.9"])
-def test_subscribers_hear_of_what_a_command_found_and_did_when_it_is_over(path):
-    model = mlp()
-    controller = explore(model).controller
-    heard = []
-
-    def hear(change):
-        if change.kind == "state":
-            # Who hears of something may change and look, and sees the model as it is by then.
-            model.layers.append(nn.ReLU())
-            controller.refresh()
-            heard.append((change.paths, state(controller, "layers.0"), len(controller.structure)))
-
-    controller.subscribe(hear)
-    rows = len(controller.structure)
-    model.layers[2].freeze()
-    found = ("layers.2.weight", "layers.2.bias")
-    if path == "layers.9":
-        with pytest.raises(SelectorError):
-            controller.freeze(path)
-        assert heard == [(found, "trainable", rows + 1)]
-    else:
-        controller.freeze(path)
-        done = ("layers.0.weight", "layers.0.bias")
-        assert heard == [(found, "frozen", rows + 1), (done, "frozen", rows + 2)]
-
-
-def test_a_command_looks_at_a_model_that_nobody_changed_once(monkeypatch):
-    controller = explore(mlp()).controller
-    looks = []
-    holds = NativeTree.holds
-    monkeypatch.setattr(NativeTree, "holds", lambda tree: looks.append(tree) or holds(tree))
-    for command in (
-        lambda: controller.toggle("layers.0"),
-        lambda: controller.freeze("**.bias"),
-        lambda: controller.unfreeze("layers.0"),
-        lambda: controller.hold("layers.2"),
-        lambda: controller.release("layers.2"),
-        lambda: controller.apply_preset("head_only"),
-        controller.undo,
-        controller.redo,
-    ):
-        looks.clear()
-        command()
-        assert len(looks) == 1
 
 
 def test_a_subscriber_that_raises_is_reported_once_and_dropped():
