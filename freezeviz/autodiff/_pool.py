@@ -156,6 +156,21 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return array
 
 
+def summed(x: Any, y: Any) -> Any:
+    """Return ``x + y``, in memory of the pool if both are large arrays of one kind."""
+    if (
+        type(x) is type(y) is np.ndarray
+        and x.nbytes >= SMALLEST
+        and x.shape == y.shape
+        and x.dtype == y.dtype
+        and x.dtype.kind == "f"
+        and x.flags.c_contiguous
+        and y.flags.c_contiguous
+    ):
+        return np.add(x, y, out=empty(x.shape, x.dtype))
+    return x + y
+
+
 def empty_like(array: np.ndarray) -> np.ndarray:
     """Return a new C-contiguous array without values, of the shape and dtype of another."""
     return empty(array.shape, array.dtype)

@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from freezeviz.autodiff import _count, _watch
+from freezeviz.autodiff._pool import summed
 from freezeviz.errors import AutodiffError
 
 RULES: dict[str, "Primitive"] = {}
@@ -110,7 +111,7 @@ class Tape:
                 continue
             for parent, contribution in zip(node.parents, pull(g), strict=True):
                 seen = parent.cotangent
-                parent.cotangent = contribution if seen is None else seen + contribution
+                parent.cotangent = contribution if seen is None else summed(seen, contribution)
         if watch is not None:
             watch.end_backward()
 

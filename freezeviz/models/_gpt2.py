@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from freezeviz import nn
+from freezeviz.autodiff._primitives import add
 from freezeviz.models import _config as c
 from freezeviz.models import _expected as e
 from freezeviz.models._activations import ACTIVATIONS
@@ -101,8 +102,8 @@ class GPT2Block(nn.Module):
         self.mlp = GPT2MLP(config)
 
     def __call__(self, x: Any, mask: Any) -> Any:
-        x = x + self.attn(self.ln_1(x), mask)
-        return x + self.mlp(self.ln_2(x))
+        x = add(x, self.attn(self.ln_1(x), mask))
+        return add(x, self.mlp(self.ln_2(x)))
 
 
 class GPT2Model(Pretrained):

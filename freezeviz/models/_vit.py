@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from freezeviz import nn
+from freezeviz.autodiff._primitives import add
 from freezeviz.errors import ShapeError
 from freezeviz.models import _config as c
 from freezeviz.models import _expected as e
@@ -161,8 +162,8 @@ class ViTLayer(nn.Module):
         self.layernorm_after = nn.LayerNorm(dims, eps=eps)
 
     def __call__(self, x: Any) -> Any:
-        x = x + self.attention(self.layernorm_before(x))
-        return x + self.output(self.intermediate(self.layernorm_after(x)))
+        x = add(x, self.attention(self.layernorm_before(x)))
+        return add(x, self.output(self.intermediate(self.layernorm_after(x))))
 
 
 class ViTEncoder(nn.Module):

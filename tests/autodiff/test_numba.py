@@ -326,7 +326,7 @@ def test_thread_counts_are_those_of_before(numba: Any, monkeypatch: pytest.Monke
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            _launch.launch(kernel, "argument")
+            _launch.launch_with_blas(kernel, "argument")
         assert _blas_threads() == before
         _trained(1)
         assert _blas_threads() == before
@@ -344,7 +344,7 @@ def test_a_thread_count_that_somebody_else_sets_meanwhile_stays(numba: Any) -> N
     if not _launch._libraries:
         pytest.skip("this BLAS has no thread count to set")
     with threadpool_limits(2):
-        _launch.launch(lambda threads: [library.set(3) for library in _launch._libraries])
+        _launch.launch_with_blas(lambda threads: [lib.set(3) for lib in _launch._libraries])
         assert {library.get() for library in _launch._libraries} == {3}
 
 

@@ -18,7 +18,7 @@ from freezeviz.autodiff._numba._launch import (
     SMALL,
     address,
     is_plain,
-    launch,
+    launch_with_blas,
     most_threads,
 )
 from freezeviz.autodiff._sets import Kernels
@@ -156,7 +156,7 @@ def _attend(q, k, v, y, scale, keep):
     on_product((batch, heads, length, dims), (batch, heads, dims, source))
     on_product((batch, heads, length, source), (batch, heads, source, value_dims))
     probs = _pool.empty((batch * heads if keep else most_threads(), length, source), np.float32)
-    launch(
+    launch_with_blas(
         _attention, SGEMM, *_place(q), *_place(k), *_place(v), *_place(y), probs, keep,
         batch, heads, length, source, dims, value_dims, scale,
     )  # fmt: skip
@@ -178,7 +178,7 @@ def _pull(g, parts, into, probs, scale, sizes):
         on_product((*lead, source, length), (*lead, length, dims))
     places = [number for x in (*parts, g, *into) for number in _place(x)]
     scratch = _pool.empty((most_threads(), length, source), np.float32)
-    launch(_attention_back, SGEMM, *places, probs, scratch, *sizes, scale)
+    launch_with_blas(_attention_back, SGEMM, *places, probs, scratch, *sizes, scale)
 
 
 def _accepts(needs, queries, keys, values, *, mask=None, scale=None) -> bool:

@@ -1,4 +1,4 @@
-"""Running a kernel: one at a time, BLAS held at one thread, and set back whatever happens.
+"""Running a kernel: one at a time; if it calls BLAS, that is held at one thread, and set back.
 
 A kernel uses all threads that are given to it, so two of them side by side gain nothing; and
 Numba's "workqueue" threads end the process when two ask for them at once. One lock serves both,
@@ -125,25 +125,40 @@ def most_threads() -> int:
 def launch(kernel: Callable[..., None], *arguments: Any) -> None:
     """Run ``kernel(*arguments, threads)``."""
     with _lock:
-        number, own = threads(), nb.get_num_threads()
+        _run(kernel, arguments)
+
+
+def launch_with_blas(kernel: Callable[..., None], *arguments: Any) -> None:
+    """Run ``kernel(*arguments, threads)``, each of whose threads calls BLAS."""
+    with _lock:
         held = []
         try:
-            if number < own:
-                # Threads without work would be woken up all the same.
-                nb.set_num_threads(number)
+            number = threads()
             for library in _libraries:
                 before = library.get()
                 if before != 1:
                     # Noted first: an interrupt may come between any two lines.
                     held.append((library, before))
                     library.set(1)
-            kernel(*arguments, number)
+            _run(kernel, arguments, number)
         finally:
-            if number < own:
-                nb.set_num_threads(own)
             for library, before in held:
                 if library.get() == 1:
                     library.set(before)
+
+
+def _run(kernel: Callable[..., None], arguments: Any, number: int | None = None) -> None:
+    number = threads() if number is None else number
+    own = nb.get_num_threads()
+    if number >= own:
+        kernel(*arguments, number)
+        return
+    try:
+        # Threads without work would be woken up all the same.
+        nb.set_num_threads(number)
+        kernel(*arguments, number)
+    finally:
+        nb.set_num_threads(own)
 
 
 def is_plain(array: Any) -> bool:

@@ -8,6 +8,7 @@ after R. Xiong et al.: On Layer Normalization in the Transformer Architecture. a
 from collections.abc import Callable
 from typing import Any
 
+from freezeviz.autodiff._primitives import add
 from freezeviz.nn._layers import _joining
 from freezeviz.nn._layers._activations import named, relu
 from freezeviz.nn._layers._attention import MultiHeadAttention
@@ -105,10 +106,10 @@ class TransformerEncoderLayer(Module):
         """
         if self.norm_first:
             y = self.ln1(x)
-            x = x + self.dropout1(self.attention(y, y, y, mask))
-            return x + self._mlp(self.ln2(x))
-        x = self.ln1(x + self.dropout1(self.attention(x, x, x, mask)))
-        return self.ln2(x + self._mlp(x))
+            x = add(x, self.dropout1(self.attention(y, y, y, mask)))
+            return add(x, self._mlp(self.ln2(x)))
+        x = self.ln1(add(x, self.dropout1(self.attention(x, x, x, mask))))
+        return self.ln2(add(x, self._mlp(x)))
 
     def _mlp(self, x: Any) -> Any:
         return self.linear2(self.dropout2(ending_with(self.linear1, self.activation, x)))
@@ -245,14 +246,14 @@ class TransformerDecoderLayer(Module):
         """
         if self.norm_first:
             y = self.ln1(x)
-            x = x + self.dropout1(self.self_attention(y, y, y, x_mask))
+            x = add(x, self.dropout1(self.self_attention(y, y, y, x_mask)))
             y = self.ln2(x)
-            x = x + self.dropout2(self.cross_attention(y, memory, memory, memory_mask))
-            return x + self._mlp(self.ln3(x))
-        x = self.ln1(x + self.dropout1(self.self_attention(x, x, x, x_mask)))
+            x = add(x, self.dropout2(self.cross_attention(y, memory, memory, memory_mask)))
+            return add(x, self._mlp(self.ln3(x)))
+        x = self.ln1(add(x, self.dropout1(self.self_attention(x, x, x, x_mask))))
         y = self.cross_attention(x, memory, memory, memory_mask)
-        x = self.ln2(x + self.dropout2(y))
-        return self.ln3(x + self._mlp(x))
+        x = self.ln2(add(x, self.dropout2(y)))
+        return self.ln3(add(x, self._mlp(x)))
 
     def _mlp(self, x: Any) -> Any:
         return self.linear2(self.dropout3(ending_with(self.linear1, self.activation, x)))
