@@ -272,3 +272,44 @@ def test_a_leased_array_can_be_referred_to_weakly() -> None:
     assert reference() is not None
     del array
     assert reference() is None
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("poisoned", [False, True])
+def test_sums_of_large_arrays_are_numpys_in_memory_of_the_pool(
+    dtype: Any, poisoned: bool, fresh: _pool.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool, "poisoned", poisoned)
+    rng = np.random.default_rng(0)
+    x, y = ((100 * rng.standard_normal(LARGE)).astype(dtype) for _ in range(2))
+    kept = x.copy(), y.copy()
+    total = _pool.summed(x, y)
+    assert total.dtype == dtype
+    assert np.array_equal(total, x + y)
+    assert np.array_equal(x, kept[0])
+    assert np.array_equal(y, kept[1])
+    assert (type(total.base) is _pool.Lease) == (np.dtype(dtype).kind == "f")
+    again = _pool.summed(total, total)
+    assert not np.shares_memory(again, total)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.ones(LARGE, np.float32), np.ones(LARGE, np.float64)),
+        (np.ones(LARGE, np.float32), np.ones(LARGE[1], np.float32)),
+        (np.ones(LARGE[::-1], np.float32).T, np.ones(LARGE, np.float32)),
+        (np.ones(LARGE, np.float32), np.ones(LARGE[::-1], np.float32).T),
+        (np.ones(LARGE, np.float32), 2.0),
+        (np.float32(1.0), np.ones(LARGE, np.float32)),
+        (np.ones(3, np.float32), np.ones(3, np.float32)),
+        (np.ma.ones(LARGE, np.float32), np.ones(LARGE, np.float32)),
+    ],
+)
+def test_other_sums_are_left_to_numpy(x: Any, y: Any, fresh: _pool.Pool) -> None:
+    total, numpys = _pool.summed(x, y), x + y
+    assert type(total) is type(numpys)
+    assert (total.dtype, total.strides) == (numpys.dtype, numpys.strides)
+    assert np.array_equal(total, numpys)
+    assert fresh.idle == 0
+    assert type(getattr(total, "base", None)) is not _pool.Lease

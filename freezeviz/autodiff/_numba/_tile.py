@@ -23,9 +23,6 @@ elif "+avx" in _features:
 else:
     LANES, _VECTORS, ROWS = 4, 2, 4
 COLUMNS = LANES * _VECTORS
-# So many rows of the right-hand matrix ahead is what the first cache is told to expect: it comes
-# from the second, and takes as long as this many turns of the innermost loop.
-_AHEAD = 7
 # Tiles are of an even number of rows; with fewer than these, sums would wait for each other.
 FEWEST = 4
 
@@ -46,15 +43,6 @@ def _load(builder: Any, address: Any) -> Any:
 
 def _store(builder: Any, value: Any, address: Any) -> None:
     builder.store(value, builder.inttoptr(address, _VECTOR.as_pointer())).align = 4
-
-
-def _expect(builder: Any, address: Any, cache: int) -> None:
-    """Let a line of memory come to the first or the second cache."""
-    byte = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    options = [ir.Constant(_I32, n) for n in (0, 4 - cache, 1)]
-    builder.call(function, [builder.inttoptr(address, byte), *options])
 
 
 def _everywhere(builder: Any, address: Any) -> Any:
@@ -93,7 +81,6 @@ def _generate(context: Any, builder: Any, arguments: Any, rows: int) -> Any:
         for r in range(rows)
         for v in range(_VECTORS)
     ]
-    ahead = builder.mul(line, _int(_AHEAD))
     entry = builder.block
     outer, inner, last, add, write, done = (
         builder.append_basic_block(name)
@@ -109,10 +96,7 @@ def _generate(context: Any, builder: Any, arguments: Any, rows: int) -> Any:
     builder.position_at_end(inner)
     i, at, right = (builder.phi(_I64) for _ in range(3))
     sums = [builder.phi(_VECTOR) for _ in places]
-    columns = [builder.add(right, _int(4 * LANES * v)) for v in range(_VECTORS)]
-    for place in columns:
-        _expect(builder, builder.add(place, ahead), 1)
-    across = [_load(builder, place) for place in columns]
+    across = [_load(builder, builder.add(right, _int(4 * LANES * v))) for v in range(_VECTORS)]
     new: list[Any] = []
     for r, offset in enumerate(offsets):
         left = _everywhere(builder, builder.add(at, offset))
@@ -257,9 +241,14 @@ def expect(typing, address, pitch, rows):
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address, pitch, rows = arguments
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        options = [ir.Constant(_I32, n) for n in (0, 2, 1)]
         pitch = builder.shl(pitch, _int(2))
         with cgutils.for_range(builder, rows) as loop:
-            _expect(builder, builder.add(address, builder.mul(loop.index, pitch)), 2)
+            line = builder.add(address, builder.mul(loop.index, pitch))
+            builder.call(function, [builder.inttoptr(line, byte), *options])
         return context.get_dummy_value()
 
     return nb.void(*[_ADDRESS] * 3), generate
