@@ -183,6 +183,29 @@ class Ours:
             "freeze all": (button.format("freeze_all"), f"{state} === 'frozen'"),
         }
 
+    def further(self) -> dict[str, tuple[str, str]]:
+        """What the peers have nothing like; each begins where the one before it ended."""
+        button = "document.querySelector('.freezeviz-live [data-action=\"{}\"]').click()"
+        preset = (
+            "document.querySelector('.freezeviz-live [data-action=presets]').click();"
+            "[...document.querySelectorAll('[role=menuitem]')]"
+            ".find((item) => item.textContent.includes('{}')).click()"
+        )
+        first = "document.querySelector('.freezeviz-live .fz-row')"
+        state = first + ".getAttribute('data-state') === '{}'"
+        return {
+            "undo": (button.format("undo"), state.format("trainable")),
+            "redo": (button.format("redo"), state.format("frozen")),
+            "unfreeze all": (button.format("unfreeze_all"), state.format("trainable")),
+            "only the head": (preset.format("head"), state.format("mixed")),
+            "undo that": (button.format("undo"), state.format("trainable")),
+            "hold all": (
+                f"{first}.focus(); {first}.dispatchEvent(new KeyboardEvent('keydown',"
+                " {key: 'H', code: 'KeyH', shiftKey: true, bubbles: true, cancelable: true}))",
+                f"/held/.test({first}.innerText)",
+            ),
+        }
+
 
 class Ipytree:
     """ipytree: a Jupyter widget around jsTree, one widget model a node."""
@@ -253,7 +276,8 @@ def measure(browser, server: LabServer, system, modules: int) -> dict[str, float
         )
         if result["first paint"] is None:
             return result
-        for action, (order, test) in system.actions(lab).items():
+        further = system.further() if isinstance(system, Ours) else {}
+        for action, (order, test) in (system.actions(lab) | further).items():
             result[action] = page.evaluate(
                 f"""async (limit) => {{
                   const began = performance.now();
@@ -317,6 +341,7 @@ def main() -> None:
         if any(system.name.startswith(word) or word in system.name for word in options.systems)
     ]
     columns = ("first paint", "expand all", "search", "freeze all", "frames a second")
+    lines: list[str] = []
     print(f"{datetime.date.today()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print("\n| modules | rows | system | " + " | ".join(columns) + " |")
     print("| --- " * (3 + len(columns)) + "|")
@@ -340,7 +365,22 @@ def main() -> None:
                     f"| {modules:,} | {rows or 0:,} | {system.name} | " + " | ".join(cells) + " |",
                     flush=True,
                 )
+                if isinstance(system, Ours):
+                    lines.append(f"{modules:,} modules: {further(runs)}")
         browser.close()
+    print("\nfreezeviz, further actions", *lines, sep="\n")
+
+
+def further(runs: list[dict[str, float | None]]) -> str:
+    """Return medians of what else was measured, in words."""
+    found = {
+        name: [value for run in runs if (value := run.get(name)) is not None]
+        for name in Ours().further()
+    }
+    return ", ".join(
+        f"{name} {shown(statistics.median(values) if values else None, ' ms')}"
+        for name, values in found.items()
+    )
 
 
 if __name__ == "__main__":
