@@ -30,12 +30,18 @@ def _elementwise(name: str, arity: int) -> Primitive:
             return fast(x)
         return getattr(array_namespace(x), name)(x)
 
+    return Primitive(unary if arity == 1 else _binary(name), name)
+
+
+def _binary(name: str) -> Any:
+    fast = getattr(np, name)
+
     def binary(x: Any, y: Any) -> Any:
         if isinstance(x, _DIRECT) and isinstance(y, _DIRECT):
             return fast(x, y)
         return getattr(array_namespace(x, y), name)(x, y)
 
-    return Primitive(unary if arity == 1 else binary, name)
+    return binary
 
 
 def unbroadcast(g: Any, like: Like) -> Any:
@@ -56,13 +62,12 @@ def unbroadcast(g: Any, like: Like) -> Any:
 # ---------------------------------------------------------------- arithmetic
 
 
+_add_others = _binary("add")
+
+
 def _add(x: Any, y: Any) -> Any:
     # Residual connections add whole activations.
-    if type(x) is type(y) is np.ndarray:
-        return summed(x, y)
-    if isinstance(x, _DIRECT) and isinstance(y, _DIRECT):
-        return np.add(x, y)
-    return array_namespace(x, y).add(x, y)
+    return summed(x, y) if type(x) is type(y) is np.ndarray else _add_others(x, y)
 
 
 add = Primitive(_add, "add")

@@ -99,11 +99,8 @@ def unfreeze(slot: Slot) -> None:
     # Even if the name is not frozen: a tied array is frozen by any of its names, and this slot
     # may have got the read-only view of another one.
     owner, name, container, key = slot
-    value, frozen = container[key], owner._frozen
-    kept = frozen.get(name)
-    container[key] = kept if stands_for(kept, value) else thawed(value)
-    if name in frozen:
-        del frozen[name]
+    container[key] = original(owner, name, container[key])
+    owner._frozen.pop(name, None)
 
 
 def release(modules: Iterable["Module"], slots: Iterable[Slot]) -> None:
